@@ -1,0 +1,30 @@
+"""What exists: the compacted registry `llm.models.v1`, keyed by model. What is served right now is in the heartbeats."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from agon.messages.base import Message, ModelName, Time
+
+BackendKind = Literal["engine", "upstream", "scripted"]
+
+
+class ModelCard(Message):
+    """A model, with a digest over everything that decides what it answers (weights, tokenizer, template, dtype).
+
+    A worker whose digest differs from the registered one refuses to start. `withdrawn` is a state, not a tombstone:
+    votes about a model outlive it.
+    """
+
+    model: ModelName
+    digest: str
+    state: Literal["active", "withdrawn"] = "active"
+    backend: BackendKind
+    owned_by: str = "agon"
+    description: str = ""
+    context_length: Annotated[int, Field(ge=1)]
+    parameters: Annotated[int, Field(ge=0)] | None = None
+    dtype: str | None = None
+    arena: bool = True
+    """Whether blind battles may draw it."""
+    created_at: Time
