@@ -1,0 +1,157 @@
+"""What the house adds to the time to first token: HTTP + Kafka + Redis + SSE, less the same request straight on the
+backend.
+
+    python benchmarks/bus_latency.py [--requests 300]
+
+Runs a stack of its own with one worker and the `scripted` backend (no delay), sends requests one at a time and then at
+50 per second, and splits the way by the times that each completion carries:
+
+| part              | from                                  | to                                        |
+|-------------------|---------------------------------------|-------------------------------------------|
+| HTTP and produce  | the client's first byte out           | the record's time in Kafka                |
+| consume and admit | the record's time                     | the worker's admission (claim included)   |
+| first token       | admission                             | the first token leaves the backend        |
+| gate and SSE      | the first token leaves the backend    | the client reads it                       |
+"""
+
+import argparse
+import asyncio
+import json
+import statistics
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer
+
+from agon.backends import BackendSpec, load
+from agon.backends.base import Job, SteppedBackend, Tokens
+from agon.messages import GenerationRequest
+from agon.topics import Topics
+from stack import Stack, machine, percentile, running, save, stream_chat
+
+MODEL = "fast"
+SOURCE = "scripted:tokens=16"
+BODY = {"model": MODEL, "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 16, "store": True}
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One request: wall clock when it was sent and when its first token was read, and the id it had."""
+
+    request_id: str
+    sent_at: float
+    first_token_at: float
+
+
+def straight(requests: int) -> list[float]:
+    """Seconds to the first token on the backend itself, in this process."""
+    backend = load(BackendSpec.parse(f"{MODEL}={SOURCE}"))
+    assert isinstance(backend, SteppedBackend)
+    taken = []
+    for number in range(requests):
+        request = GenerationRequest.model_validate({**BODY, "request_id": f"r{number}", "seed": 1})
+        start = time.perf_counter()
+        backend.submit(Job(request))
+        while not any(isinstance(event, Tokens) for event in backend.step()):
+            pass
+        taken.append(time.perf_counter() - start)
+        backend.cancel(request.key)
+        while backend.load().running:
+            backend.step()
+    return taken
+
+
+async def one(stack: Stack) -> Sample:
+    """Send one chat and wait for its end."""
+    sent_at, started = time.time(), time.monotonic()
+    first: float | None = None
+    text = b""
+    async for at, data in stream_chat(stack.address, BODY):
+        text += data
+        if first is None and b'"content":"' in text.replace(b'"content":""', b""):
+            first = at
+    if first is None:
+        raise SystemExit(f"no token came: {text[-500:]!r}")
+    chunk = next(line for line in text.split(b"\n") if line.startswith(b"data: {"))
+    return Sample(json.loads(chunk[6:])["id"], sent_at, sent_at + first - started)
+
+
+async def one_at_a_time(stack: Stack, requests: int) -> list[Sample]:
+    return [await one(stack) for _ in range(requests)]
+
+
+async def at_a_rate(stack: Stack, requests: int, per_second: float) -> list[Sample]:
+    """Open loop: a request leaves each `1 / per_second`, whatever became of the others."""
+    start = asyncio.get_running_loop().time()
+    running_now = []
+    for number in range(requests):
+        await asyncio.sleep(max(0.0, start + number / per_second - asyncio.get_running_loop().time()))
+        running_now.append(asyncio.create_task(one(stack)))
+    return list(await asyncio.gather(*running_now))
+
+
+async def completions(kafka_url: str, wanted: set[str]) -> dict[str, dict[str, float]]:
+    """The times that the completions of these requests carry, as epoch seconds."""
+    found: dict[str, dict[str, float]] = {}
+    consumer = AIOKafkaConsumer(Topics().completions, bootstrap_servers=kafka_url, auto_offset_reset="earliest")
+    await consumer.start()
+    try:
+        async with asyncio.timeout(60):
+            async for record in consumer:
+                completion: dict[str, Any] = json.loads(record.value)
+                request_id = completion["request_id"]
+                for sent in (request_id, f"chatcmpl-{request_id}"):
+                    if sent in wanted:
+                        times = completion["timings"].items()
+                        found[sent] = {name: datetime.fromisoformat(at).timestamp() for name, at in times}
+                if len(found) == len(wanted):
+                    return found
+    finally:
+        await consumer.stop()
+    return found
+
+
+def table(title: str, samples: list[Sample], times: dict[str, dict[str, float]], base: float) -> dict[str, Any]:
+    """Print what was added, as a whole and by part, in milliseconds; return it."""
+    rows: dict[str, list[float]] = {"added in all": [s.first_token_at - s.sent_at - base for s in samples]}
+    for sample in samples:
+        at = times[sample.request_id]
+        points = [sample.sent_at, at["accepted_at"], at["admitted_at"], at["first_token_at"], sample.first_token_at]
+        names = ("HTTP and produce", "consume and admit", "first token", "gate and SSE")
+        for name, start, end in zip(names, points, points[1:], strict=True):
+            rows.setdefault(name, []).append(end - start)
+    print(f"\n{title}, {len(samples)} requests\n{'milliseconds':20}{'p50':>8}{'p95':>8}{'p99':>8}")
+    figures = {}
+    for name, values in rows.items():
+        marks = {f"p{int(share * 100)}": percentile(values, share) * 1000 for share in (0.5, 0.95, 0.99)}
+        print(f"{name:20}" + "".join(f"{mark:8.2f}" for mark in marks.values()))
+        figures[name] = {mark: round(value, 3) for mark, value in marks.items()}
+    return figures
+
+
+async def measure(stack: Stack, requests: int) -> dict[str, Any]:
+    await one_at_a_time(stack, 30)  # warm: code paths, connections, caches
+    base = statistics.median(straight(requests))
+    alone = await one_at_a_time(stack, requests)
+    steady = await at_a_rate(stack, requests, 50)
+    times = await completions(stack.status()["kafka"]["url"], {s.request_id for s in alone + steady})
+    print(f"{machine()}\nstraight on the backend: {base * 1e6:.0f} microseconds to the first token")
+    return {
+        "straight_us": round(base * 1e6, 1),
+        "one at a time": table("one at a time", alone, times, base),
+        "50 per second": table("50 per second", steady, times, base),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Time to first token that the house adds.")
+    parser.add_argument("--requests", type=int, default=300, help="requests per part (default 300)")
+    requests = parser.parse_args().requests
+    with running(f"{MODEL}={SOURCE}") as stack:
+        save("bus_latency", asyncio.run(measure(stack, requests)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""What the benchmarks share: a whole `agon up` of its own, a client that costs next to nothing, and figures."""
+
+import asyncio
+import contextlib
+import json
+import os
+import platform
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+RESULTS = Path(__file__).parent / "results"
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A running stack: the address of its API, its supervisor's process id, and what `agon status --json` says."""
+
+    url: str
+    pid: int
+    data: Path
+
+    @property
+    def address(self) -> tuple[str, int]:
+        parts = urlsplit(self.url)
+        return str(parts.hostname), int(parts.port or 80)
+
+    def status(self) -> dict[str, Any]:
+        """The stack's own report."""
+        command = [sys.executable, "-m", "agon.cli", "status", "--data", str(self.data), "--json"]
+        answer = subprocess.run(command, check=True, capture_output=True, text=True, timeout=30)
+        return dict(json.loads(answer.stdout))
+
+
+@contextlib.contextmanager
+def running(*models: str, workers: int = 1, ready_within: float = 180) -> Iterator[Stack]:
+    """Start `agon up` with these models (`name=source`) in an empty data folder; stop it at the end."""
+    with tempfile.TemporaryDirectory(prefix="agon-bench-") as folder:
+        data = Path(folder) / "data"
+        command = [
+            sys.executable,
+            "-m",
+            "agon.cli",
+            "up",
+            "--port",
+            "0",
+            "--data",
+            str(data),
+            "--workers",
+            str(workers),
+        ]
+        for model in models:
+            command += ["--model", model]
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        )
+        try:
+            yield Stack(_url(process, ready_within), process.pid, data)
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(60)
+
+
+def _url(process: "subprocess.Popen[str]", within: float) -> str:
+    assert process.stdout is not None
+    deadline = time.monotonic() + within
+    said: list[str] = []
+    for line in process.stdout:
+        said.append(line)
+        if line.startswith("ready "):
+            return line.split()[1]
+        if time.monotonic() > deadline:
+            break
+    raise SystemExit("the stack did not become ready:\n" + "".join(said[-20:]))
+
+
+async def stream_chat(address: tuple[str, int], body: dict[str, Any]) -> AsyncIterator[tuple[float, bytes]]:
+    """POST a streaming chat over a connection of its own; yield (monotonic seconds, the bytes that came)."""
+    payload = json.dumps({**body, "stream": True}).encode()
+    reader, writer = await asyncio.open_connection(*address)
+    try:
+        head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: {address[0]}\r\ncontent-type: application/json\r\n"
+        writer.write(f"{head}content-length: {len(payload)}\r\nconnection: close\r\n\r\n".encode() + payload)
+        while data := await reader.read(1 << 16):
+            yield time.monotonic(), data
+    finally:
+        writer.close()
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The value below which `share` of the values lie, by the nearest rank."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+def machine() -> str:
+    """Where a figure was measured: processor, cores, Python."""
+    name = next(
+        (
+            line.split(":", 1)[1].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if line.startswith("model name")
+        ),
+        platform.processor() or "unknown processor",
+    )
+    return f"{os.cpu_count()} cores of {name}, Python {platform.python_version()}"
+
+
+def save(name: str, figures: dict[str, Any]) -> None:
+    """Keep the figures of a run beside the machine they were measured on."""
+    RESULTS.mkdir(exist_ok=True)
+    text = json.dumps({"machine": machine(), **figures}, indent=2)
+    (RESULTS / f"{name}.json").write_text(text + "\n")
