@@ -6,9 +6,9 @@ Every field is an environment variable: `kafka_url` is `AGON_KAFKA_URL`.
 import socket
 import uuid
 from datetime import timedelta
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from agon.errors import SetupError
@@ -57,6 +57,17 @@ class Settings(BaseSettings):
 
     session_secret: SecretStr = SecretStr("")
     """Signs voting tickets and session cookies; `agon up` makes one and keeps it in the data folder."""
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _plain_seconds(cls, value: Any, info: ValidationInfo) -> Any:
+        """A duration in the environment may be a plain number of seconds (`1.5`), besides ISO 8601 (`PT1.5S`)."""
+        if isinstance(value, str) and info.field_name and cls.model_fields[info.field_name].annotation is timedelta:
+            try:
+                return float(value)
+            except ValueError:
+                return value
+        return value
 
     @property
     def topics(self) -> Topics:

@@ -1,0 +1,39 @@
+"""What an ingress needs to know besides what every service needs."""
+
+from datetime import timedelta
+from typing import Annotated
+
+from pydantic import Field
+
+from agon.settings import MIB, Settings
+
+Positive = Annotated[timedelta, Field(gt=timedelta(0))]
+
+
+class IngressSettings(Settings):
+    """`AGON_*` variables of `agon_ingress`, on top of the shared ones."""
+
+    http_host: str = "127.0.0.1"
+    """Loopback by default: whoever opens it to a network decides so."""
+    http_port: Annotated[int, Field(ge=0, le=65535)] = 8000
+
+    max_body_bytes: Annotated[int, Field(ge=1024)] = 8 * MIB
+    """The largest HTTP body that is read; a larger one is answered 413 before it is taken in."""
+    max_concurrent_requests: Annotated[int, Field(ge=1)] = 1024
+    """Accepted and unfinished requests; one more is answered 429."""
+
+    head_timeout: Positive = timedelta(seconds=10)
+    """A stream's HTTP head waits so long for the engine's admission, so that an error still has its status code."""
+    heartbeat_every: Positive = timedelta(seconds=10)
+    """A comment goes out after so much silence: proxies cut idle connections, some after 15 s."""
+    deadline_grace: Positive = timedelta(seconds=5)
+    """How long after a request's deadline its worker may still tell its end, before the ingress ends the stream."""
+    produce_timeout: Positive = timedelta(seconds=5)
+    drain_timeout: Annotated[timedelta, Field(ge=timedelta(0))] = timedelta(seconds=10)
+    """On SIGTERM open answers may go on for so long; then they end with an error."""
+
+    probe_every: Positive = timedelta(seconds=1)
+    probe_timeout: Positive = timedelta(seconds=2)
+    """A dependency that does not answer a probe within this counts as away."""
+    redis_memory_share: Annotated[float, Field(gt=0, le=1)] = 0.8
+    """Share of Redis' `maxmemory` above which nothing new is admitted: running answers need the rest."""
