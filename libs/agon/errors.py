@@ -24,7 +24,7 @@ AgonError                      has a message for the person who caused it, and w
 ├── UpstreamFailed         502 the server behind an upstream model failed
 └── SetupError             exit code 2: the machine or the settings lack something; the message says what to do
 
-Over HTTP an error is OpenAI's envelope (`body`), over Kafka a dead letter, on the command line one line and exit code 2.
+Over HTTP an error is OpenAI's envelope (`body`), over Kafka a dead letter, on the command line one line, exit code 2.
 """
 
 from datetime import timedelta

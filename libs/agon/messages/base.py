@@ -42,8 +42,8 @@ class Message(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", ser_json_inf_nan="null", allow_inf_nan=False)
 
     def encode(self) -> bytes:
-        """The JSON bytes that travel; fields that are None stay out."""
-        return self.model_dump_json(exclude_none=True).encode()
+        """The JSON bytes that travel. Every field is there, None as null: a reader may rely on each key."""
+        return self.model_dump_json().encode()
 
     @classmethod
     def decode(cls, value: bytes | str) -> Self:

@@ -1,4 +1,4 @@
-"""What exists: the compacted registry `llm.models.v1`, keyed by model. What is served right now is in the heartbeats."""
+"""What exists: the compacted registry `llm.models.v1`, keyed by model. What is served now is in heartbeats."""
 
 from typing import Annotated, Literal
 

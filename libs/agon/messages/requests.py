@@ -11,6 +11,7 @@ from agon.messages.base import Id, Message, ModelName, Time
 Role = Literal["system", "developer", "user", "assistant", "tool"]
 Kind = Literal["chat", "completion", "embedding"]
 Priority = Literal["interactive", "batch"]
+StopString = Annotated[str, Field(min_length=1, max_length=1024)]
 
 # The three ways a known OpenAI field can go, besides being implemented (design 11). A field in none of these, and not a
 # field of the request, is unknown: ignored and named to the caller.
@@ -80,7 +81,7 @@ def _as_tuple(stop: Any) -> Any:
 
 
 class GenerationRequest(Message):
-    """"Generate this." Written by the ingress or by anyone who may write to Kafka, read by the model's workers.
+    """ "Generate this." Written by the ingress or by anyone who may write to Kafka, read by the model's workers.
 
     What is None is the model's own default (its `generation_config.json`, else temperature 1 and no truncation). A
     request without a `deadline` expires ten minutes after its record's timestamp; one without a seed gets one from the
@@ -101,9 +102,7 @@ class GenerationRequest(Message):
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
     top_k: Annotated[int, Field(ge=-1)] | None = None
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
-    stop: Annotated[
-        tuple[Annotated[str, Field(min_length=1, max_length=1024)], ...], Field(max_length=4), BeforeValidator(_as_tuple)
-    ] = ()
+    stop: Annotated[tuple[StopString, ...], Field(max_length=4), BeforeValidator(_as_tuple)] = ()
     ignore_eos: bool = False
 
     deadline: Time | None = None

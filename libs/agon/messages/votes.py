@@ -1,4 +1,4 @@
-"""Votes: as voters cast them (`arena.votes.v1`), and as they were judged (`arena.votes.accepted.v1`, in `seq` order)."""
+"""Votes: as voters cast them (`arena.votes.v1`), and as they were judged (`arena.votes.accepted.v1`)."""
 
 from typing import Annotated, Literal
 
@@ -11,7 +11,7 @@ OUTCOMES: tuple[Outcome, ...] = ("a", "b", "tie", "both_bad")
 
 
 class VoteCast(Message):
-    """"I prefer this one." The models come from the battle's row; an import carries them instead of a battle."""
+    """ "I prefer this one." The models come from the battle's row; an import carries them instead of a battle."""
 
     vote_id: Id
     tenant: Id = "default"
