@@ -1,0 +1,68 @@
+"""The composition root of the ingress: routes, errors, the house, two ports."""
+
+import asyncio
+import contextlib
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+
+import uvloop
+from fastapi import FastAPI
+
+from agon import __version__
+from agon.errors import SetupError
+from agon.telemetry import Metrics, configure_logging
+from agon_ingress import chat, errors, front, models, probes
+from agon_ingress.edge import Edge
+from agon_ingress.house import open_house
+from agon_ingress.server import listen, make_server, serving
+from agon_ingress.settings import IngressSettings
+
+ROUTERS = (front.router, chat.router, models.router, probes.router)
+
+
+def create_app(settings: IngressSettings, internal: socket.socket | None = None) -> FastAPI:
+    """The public app. Its lifespan opens the house (`app.state.house`) and, given a socket, the internal port."""
+    metrics = Metrics()
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with contextlib.AsyncExitStack() as stack:
+            app.state.house = await stack.enter_async_context(open_house(settings, metrics))
+            if internal is not None:
+                await stack.enter_async_context(serving(probes.internal_app(app.state.house), internal))
+            yield
+
+    app = FastAPI(title="agon", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
+    errors.install(app)
+    app.add_middleware(Edge, max_body_bytes=settings.max_body_bytes, metrics=metrics)
+    for router in ROUTERS:
+        app.include_router(router)
+    return app
+
+
+async def serve(settings: IngressSettings) -> None:
+    """Run until SIGTERM or SIGINT; then let open answers finish, for at most the drain time."""
+    public = listen(settings.http_host, settings.http_port)
+    internal = None if settings.metrics_port is None else listen(settings.metrics_host, settings.metrics_port)
+    server = make_server(create_app(settings, internal), settings.drain_timeout, lifespan=True)
+
+    def stop() -> None:
+        server.force_exit = server.should_exit  # asked twice: at once
+        server.should_exit = True
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop)
+    await server.serve([public])
+
+
+def main() -> None:
+    """`python -m agon_ingress`. Exit 0 after a clean stop, 2 when settings or the machine lack something."""
+    try:
+        settings = IngressSettings.load()
+        configure_logging(settings.name, settings.log_level, settings.log_format)
+        uvloop.run(serve(settings))
+    except SetupError as error:
+        print(f"agon_ingress: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,95 @@
+"""The outermost layer of the HTTP server: request ids, the body limit, and no exception without an answer."""
+
+import logging
+import re
+import time
+import uuid
+from typing import Any
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from agon.errors import TooLarge
+from agon.telemetry import Metrics
+from agon_ingress.errors import error_response, from_exception
+
+log = logging.getLogger(__name__)
+
+OPENAI_VERSION = "2020-10-01"
+CLIENT_REQUEST_ID = re.compile(rb"^[\x21-\x7e]{1,512}$")
+
+
+class Edge:
+    """ASGI middleware. A route finds the id of its request as `request.state.request_id` (32 hex digits); clients get
+    it as `x-request-id: req_...`, beside their own `x-client-request-id` if they sent one."""
+
+    def __init__(self, app: ASGIApp, *, max_body_bytes: int, metrics: Metrics) -> None:
+        self._app = app
+        self._max_body_bytes = max_body_bytes
+        self._requests = metrics.counter("http_requests")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began = time.perf_counter()
+        request_id = uuid.uuid4().hex
+        scope.setdefault("state", {})["request_id"] = request_id
+        given = dict(scope["headers"])
+        status = 0
+        taken = 0
+
+        async def counted_receive() -> Message:
+            nonlocal taken
+            message = await receive()
+            taken += len(message.get("body", b""))
+            if taken > self._max_body_bytes:
+                raise self._too_large()
+            return message
+
+        async def named_send(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                extra = [
+                    (b"x-request-id", b"req_" + request_id.encode()),
+                    (b"openai-version", OPENAI_VERSION.encode()),
+                    (b"openai-processing-ms", b"%d" % ((time.perf_counter() - began) * 1000)),
+                ]
+                theirs = given.get(b"x-client-request-id", b"")
+                if CLIENT_REQUEST_ID.match(theirs):
+                    extra.append((b"x-client-request-id", theirs))
+                message = {**message, "headers": [*message.get("headers", ()), *extra]}
+            await send(message)
+
+        try:
+            if _declared_length(given) > self._max_body_bytes:
+                raise self._too_large()
+            await self._app(scope, counted_receive, named_send)
+        except Exception as error:
+            if status:
+                log.exception("req_%s broke after its answer had begun", request_id)
+            else:
+                # Whatever of the body is still to come is not read: the connection ends with this answer.
+                await error_response(from_exception(error), {"connection": "close"})(scope, receive, named_send)
+        finally:
+            self._requests.labels(_method(scope), _route(scope), status or 499).inc()
+
+    def _too_large(self) -> TooLarge:
+        return TooLarge(f"The body is larger than {self._max_body_bytes:,} bytes, which is the most.")
+
+
+def _declared_length(headers: dict[bytes, bytes]) -> int:
+    length = headers.get(b"content-length", b"")
+    return int(length) if length.isdigit() else 0
+
+
+def _method(scope: dict[str, Any]) -> str:
+    """Bounded: a client can make up methods, but not label values."""
+    return (
+        scope["method"] if scope["method"] in {"GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"} else "other"
+    )
+
+
+def _route(scope: dict[str, Any]) -> str:
+    """The route's template (`/v1/models/{model:path}`), never the path."""
+    return getattr(scope.get("route"), "path", "none")

@@ -1,0 +1,131 @@
+"""Errors as HTTP answers: always OpenAI's envelope `{"error": {"message", "type", "param", "code"}}`."""
+
+import logging
+from collections.abc import Iterable, Sequence
+from datetime import timedelta
+from typing import Any
+
+import asyncpg
+import orjson
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
+from redis.exceptions import RedisError
+from starlette.exceptions import HTTPException
+
+from agon.errors import AgonError, GenerationError, InvalidRequest, MethodNotAllowed, NotFound, Unavailable
+from agon.stream.frames import End
+
+log = logging.getLogger(__name__)
+
+
+def envelope(error: AgonError) -> bytes:
+    """The JSON body of an error answer, and the data of an SSE `error` event."""
+    return orjson.dumps({"error": error.body()})
+
+
+def retry_headers(error: AgonError) -> dict[str, str]:
+    """What a client's retry loop goes by. Repeating a request that already ran would run it twice: hence `false`."""
+    if error.retry_after is None:
+        return {"x-should-retry": "false"}
+    wait = error.retry_after / timedelta(milliseconds=1)
+    return {"x-should-retry": "true", "retry-after-ms": f"{wait:.0f}", "retry-after": f"{max(1, round(wait / 1000))}"}
+
+
+def error_response(error: AgonError, headers: dict[str, str] | None = None) -> Response:
+    """The whole HTTP answer for an error."""
+    return Response(
+        envelope(error), error.status, {**retry_headers(error), **(headers or {})}, media_type="application/json"
+    )
+
+
+def param_path(location: Iterable[str | int]) -> str | None:
+    """`("messages", 0, "content")` as people write it: `messages[0].content`. None for the whole body.
+
+    pydantic also names the member of a union that it tried (`str`, `tuple[TextPart,...]`): no words of the client's.
+    """
+    path = ""
+    for step in location:
+        if isinstance(step, int):
+            path += f"[{step}]"
+        elif step.isidentifier() and step not in {"str", "int", "float", "bool", "body"}:
+            path += f".{step}" if path else step
+    return path or None
+
+
+def invalid(errors: Sequence[Any]) -> InvalidRequest:
+    """pydantic's findings as one error: the first names `param`, all are in the message."""
+    told = []
+    for error in errors[:5]:
+        message = str(error["msg"]).removeprefix("Value error, ")
+        path = param_path(error["loc"])
+        told.append(f"{path}: {message}" if path else message)
+    more = f" (and {len(errors) - 5} more)" if len(errors) > 5 else ""
+    return InvalidRequest("; ".join(told) + more, param=param_path(errors[0]["loc"]), code="invalid_value")
+
+
+def _family(root: type[AgonError]) -> Iterable[type[AgonError]]:
+    yield root
+    for child in root.__subclasses__():
+        yield from _family(child)
+
+
+_BY_CODE = {kind.code: kind for kind in _family(AgonError) if kind.code is not None}
+
+
+def from_end(end: End) -> AgonError:
+    """The error that a worker wrote into a `final` frame: the class by its code, else by its type."""
+    kind = _BY_CODE.get(end.error_code)
+    if kind is None:
+        kind = InvalidRequest if end.error_type == InvalidRequest.type else GenerationError
+    error = kind(end.error_message or f"the request ended as {end.status}", code=end.error_code)
+    error.type = end.error_type or kind.type
+    return error
+
+
+def from_exception(error: Exception) -> AgonError:
+    """What a client is told about any exception. Those that nobody expected are logged, and told as nothing but 500."""
+    if isinstance(error, HTTPException) and isinstance(error.__cause__, AgonError):
+        return error.__cause__  # FastAPI wraps what reading the body raised
+    match error:
+        case AgonError():
+            return error
+        case RequestValidationError() | ValidationError():
+            return invalid(error.errors())
+        case HTTPException(status_code=404):
+            return NotFound("There is nothing at this path. GET / names what there is.")
+        case HTTPException(status_code=405):
+            return MethodNotAllowed("This path does not take this method.")
+        case HTTPException(status_code=status) if status < 500:
+            told = InvalidRequest(str(error.detail))
+            told.status = status
+            return told
+        case RedisError():
+            return Unavailable("Redis is away. Try again shortly.")
+        case asyncpg.PostgresConnectionError() | asyncpg.InterfaceError() | ConnectionError() | TimeoutError():
+            return Unavailable("a database is away. Try again shortly.")
+    log.error("unexpected error", exc_info=error)
+    return AgonError(
+        "Something went wrong on our side; the log has it under this answer's x-request-id.", code="internal"
+    )
+
+
+async def _answer(_: Request, error: Exception) -> Response:
+    headers = dict(getattr(error, "headers", None) or {})  # `allow` of a 405
+    return error_response(from_exception(error), headers)
+
+
+def install(app: FastAPI) -> None:
+    """Every error that a route raises becomes an envelope. What is raised outside of routes, `edge` turns into one."""
+    for kind in (
+        AgonError,
+        RequestValidationError,
+        ValidationError,
+        HTTPException,
+        RedisError,
+        asyncpg.PostgresError,
+        asyncpg.InterfaceError,
+        ConnectionError,
+        TimeoutError,
+    ):
+        app.add_exception_handler(kind, _answer)

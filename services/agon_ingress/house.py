@@ -1,0 +1,185 @@
+"""What every route of the ingress works with: the connections, what is known about models, and `submit`."""
+
+import asyncio
+import logging
+import re
+import secrets
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import asyncpg
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from agon.messages import GenerationRequest, now
+from agon.stream.gate import Gate
+from agon.stream.heartbeat import IngressHeartbeat
+from agon.stream.subscriber import Subscriber
+from agon.telemetry import Metrics
+from agon_ingress.admission import Admission
+from agon_ingress.generation import Generation
+from agon_ingress.health import Health
+from agon_ingress.kafka import Producer, cloud_event
+from agon_ingress.registry import Registry
+from agon_ingress.settings import IngressSettings
+
+log = logging.getLogger(__name__)
+
+SEED_BITS = 53  # what a JSON number carries exactly through every client
+
+
+@dataclass(slots=True)
+class House:
+    """Built once per process by `open_house`, reached by routes as `request.app.state.house`."""
+
+    settings: IngressSettings
+    ingress_id: str
+    """This incarnation of the process: what `reply_to` says. A restarted ingress is another one."""
+    redis: Redis
+    gate: Gate
+    subscriber: Subscriber
+    pool: asyncpg.Pool
+    producer: Producer
+    registry: Registry
+    health: Health
+    admission: Admission
+    metrics: Metrics
+
+    async def submit(self, request: GenerationRequest, *, conversation: str | None = None) -> Generation:
+        """Send a request to its model's workers; the caller closes what comes back.
+
+        Fills in what the request lacks: seed, deadline, `reply_to`. Requests with the same `conversation` go to the
+        same worker while the partitions stay. Raises `ModelNotFound`, `ModelNotServed`, `RateLimited`, `TooLarge`, or
+        `Unavailable` when Redis or Kafka is away.
+        """
+        self.health.require("redis", "kafka")
+        self.registry.check(request.model)
+        request = self._complete(request)
+        topic = self.settings.topics.requests(request.model)
+        partitions = await self.producer.partitions(topic)
+        value = request.encode()
+        self.admission.enter()
+        # Listening begins before the record exists, so that no frame can be missed.
+        stream = self.subscriber.open(request.tenant, request.request_id)
+        generation = Generation(request, stream, self.abandon, self.admission.leave)
+        try:
+            await self.producer.produce(
+                topic,
+                value,
+                key=None if conversation is None else conversation.encode(),
+                partition=self.registry.place(request.model, partitions, conversation),
+                headers=cloud_event("agon.generation.requested.v1", self.ingress_id, request.request_id),
+            )
+        except BaseException:
+            # The record may have arrived although nobody said so: closing sets the cancel mark.
+            await generation.close()
+            raise
+        return generation
+
+    async def abandon(self, request: GenerationRequest) -> None:
+        """Nobody wants this answer any more: stop it in the engine. With Redis away, its deadline will."""
+        try:
+            async with asyncio.timeout(self.settings.probe_timeout.total_seconds()):
+                await self.gate.cancel(request.tenant, request.request_id, request.model)
+        except (RedisError, OSError, TimeoutError) as error:
+            log.warning("could not cancel %s: %s", request.key, error)
+
+    def _complete(self, request: GenerationRequest) -> GenerationRequest:
+        """Write down what must be the same for every attempt: seed and deadline; and who listens."""
+        limit = now() + self.settings.longest_deadline
+        deadline = request.deadline or now() + self.settings.default_deadline
+        seed = secrets.randbits(SEED_BITS) if request.seed is None else request.seed
+        changes = {"seed": seed, "deadline": min(deadline, limit), "reply_to": request.reply_to or self.ingress_id}
+        return request.model_copy(update=changes)
+
+
+@asynccontextmanager
+async def open_house(settings: IngressSettings, metrics: Metrics) -> AsyncIterator[House]:
+    """Build the house and take it down again. It opens at once, whatever is away: `health` says what, and each part
+    connects by itself when it comes back."""
+    ingress_id = f"{re.sub(r'[^A-Za-z0-9_-]', '-', settings.name)[:48]}-{secrets.token_hex(4)}"
+    patience = settings.probe_timeout.total_seconds()
+    redis = Redis.from_url(
+        settings.redis_url,
+        protocol=2,
+        socket_timeout=patience,
+        socket_connect_timeout=patience,
+        # One more try at once: a pooled connection from before Redis' restart is dead, the next one is new.
+        retry=Retry(NoBackoff(), 1),
+    )
+    producer = Producer(settings.kafka_url, ingress_id, settings.produce_timeout, settings.max_completion_bytes)
+    registry = Registry(settings.topics, settings.keys)
+    admission = Admission(settings.max_concurrent_requests, settings.redis_memory_share)
+
+    async def probe_redis() -> None:
+        try:
+            await admission.measure(redis)
+            await registry.refresh(redis)
+        except BaseException:
+            registry.forget_workers()
+            raise
+
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(redis.aclose)
+        stack.push_async_callback(producer.stop)
+        pool = await stack.enter_async_context(
+            # No connection until the first query: the house opens although Postgres is away.
+            asyncpg.create_pool(settings.postgres_url, min_size=0, max_size=8, timeout=patience, command_timeout=10)
+        )
+        subscriber = await stack.enter_async_context(Subscriber(redis, settings.keys, ingress_id))
+
+        async def probe_postgres() -> None:
+            await pool.execute("select 1")
+
+        health = Health(
+            {"redis": probe_redis, "kafka": producer.probe, "postgres": probe_postgres},
+            settings.probe_every,
+            settings.probe_timeout,
+        )
+        house = House(
+            settings=settings,
+            ingress_id=ingress_id,
+            redis=redis,
+            gate=Gate(redis, settings.keys),
+            subscriber=subscriber,
+            pool=pool,
+            producer=producer,
+            registry=registry,
+            health=health,
+            admission=admission,
+            metrics=metrics,
+        )
+        await asyncio.gather(*(health.ask(name) for name in health.problems))
+        await stack.enter_async_context(
+            _running(
+                health.watch(),
+                registry.follow(settings.kafka_url, ingress_id),
+                IngressHeartbeat(
+                    redis, settings.keys, ingress_id, settings.heartbeat_interval, settings.ingress_ttl
+                ).run(),
+            )
+        )
+        yield house
+
+
+@asynccontextmanager
+async def _running(*loops: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run these beside the body; cancel and await them at its end. One that dies is logged: the rest goes on."""
+    tasks = [asyncio.create_task(loop, name=loop.__qualname__) for loop in loops]
+    for task in tasks:
+        task.add_done_callback(_report)
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _report(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("%s died", task.get_name(), exc_info=error)

@@ -1,0 +1,52 @@
+"""`GET /v1/models` and `/v1/models/{id}`: what is registered and served right now."""
+
+from typing import Literal
+
+from fastapi import APIRouter, Request
+from pydantic import BaseModel, ConfigDict
+
+from agon.messages import ModelCard
+from agon_ingress.house import House
+
+router = APIRouter(prefix="/v1", tags=["models"])
+
+
+class Model(BaseModel):
+    """OpenAI's model object."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    object: Literal["model"] = "model"
+    created: int
+    """Epoch seconds."""
+    owned_by: str
+
+    @classmethod
+    def of(cls, card: ModelCard) -> "Model":
+        return cls(id=card.model, created=int(card.created_at.timestamp()), owned_by=card.owned_by)
+
+
+class ModelList(BaseModel):
+    """OpenAI's list of models."""
+
+    model_config = ConfigDict(frozen=True)
+
+    object: Literal["list"] = "list"
+    data: tuple[Model, ...]
+
+
+@router.get("/models")
+async def list_models(request: Request) -> ModelList:
+    """The models that a request would be answered by now. 503 while Redis is away: then nobody knows."""
+    house: House = request.app.state.house
+    house.health.require("redis")
+    return ModelList(data=tuple(Model.of(card) for card in house.registry.served()))
+
+
+@router.get("/models/{model:path}")
+async def get_model(model: str, request: Request) -> Model:
+    """One model. 404 `model_not_found` if it is not registered, 503 `model_not_served` if no live worker has it."""
+    house: House = request.app.state.house
+    house.health.require("redis")
+    return Model.of(house.registry.check(model))

@@ -1,0 +1,136 @@
+"""What exists and what is served: the compacted `llm.models.v1` and the workers' heartbeats, side by side."""
+
+import asyncio
+import logging
+import random
+from collections import Counter
+from collections.abc import Sequence
+
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.errors import KafkaError
+from pydantic import ValidationError
+from redis.asyncio import Redis
+
+from agon.errors import ModelNotFound, ModelNotServed
+from agon.messages import ModelCard
+from agon.stream.heartbeat import WorkerState, workers
+from agon.topics import Keys, Topics
+from agon_ingress.partitions import Holder, choose
+
+log = logging.getLogger(__name__)
+
+RECONNECT_SECONDS = 1.0
+
+
+class Registry:
+    """Two tables and what follows from them.
+
+    `follow` fills the cards from Kafka for as long as it runs; `refresh` reads who is alive from Redis and is called
+    every second. A worker that died is out as soon as its heartbeat key is.
+    """
+
+    def __init__(self, topics: Topics, keys: Keys) -> None:
+        self._topics = topics
+        self._keys = keys
+        self.cards: dict[str, ModelCard] = {}
+        self.workers: tuple[WorkerState, ...] = ()
+        self.loaded = asyncio.Event()
+        """Set once the registry topic was read to its end: until then nothing is known to be unknown."""
+        self._sent: Counter[tuple[str, str]] = Counter()
+        self._draw = random.Random()
+
+    def active(self) -> list[ModelCard]:
+        """Every registered model that is not withdrawn, by name."""
+        return sorted((card for card in self.cards.values() if card.state == "active"), key=lambda card: card.model)
+
+    def serving(self, model: str) -> list[WorkerState]:
+        """The live workers of a model."""
+        return [worker for worker in self.workers if model in worker.models]
+
+    def served(self) -> list[ModelCard]:
+        """What `/v1/models` lists: registered, and served by a live worker."""
+        alive = {model for worker in self.workers for model in worker.models}
+        return [card for card in self.active() if card.model in alive]
+
+    def check(self, model: str) -> ModelCard:
+        """The model's card. Raises `ModelNotFound` if none is registered, `ModelNotServed` if no live worker has it."""
+        card = self.cards.get(model)
+        if card is None or card.state != "active":
+            raise ModelNotFound(
+                f"The model `{model}` does not exist. GET /v1/models lists those that do.", param="model"
+            )
+        if not self.serving(model):
+            raise ModelNotServed(
+                f"The model `{model}` exists, but no worker serves it at the moment. Try again shortly.", param="model"
+            )
+        return card
+
+    def place(self, model: str, partitions: Sequence[int], conversation: str | None) -> int:
+        """The partition for a new request, counting what was sent to a worker since its last heartbeat."""
+        topic = self._topics.requests(model)
+        able = self.serving(model)
+        holders = []
+        for worker in able:
+            load = worker.models[model]
+            busy = load.running + load.waiting + self._sent[worker.worker, worker.incarnation]
+            holders.append(Holder(tuple(worker.partitions.get(topic, ())), busy / max(1, load.capacity)))
+        partition = choose(partitions, holders, conversation, self._draw)
+        for worker, holder in zip(able, holders, strict=True):
+            if partition in holder.partitions:
+                self._sent[worker.worker, worker.incarnation] += 1
+        return partition
+
+    async def refresh(self, redis: Redis) -> None:
+        """Read the heartbeats. Raises redis' errors."""
+        self.workers = tuple(await workers(redis, self._keys))
+        self._sent.clear()
+
+    def forget_workers(self) -> None:
+        """Redis is away: nobody is known to be alive."""
+        self.workers = ()
+
+    async def follow(self, kafka_url: str, client_id: str) -> None:
+        """Read the registry topic from its beginning, for ever; connects again when Kafka was away."""
+        while True:
+            try:
+                await self._read(kafka_url, client_id)
+            except (KafkaError, OSError) as error:
+                log.info("waiting for the topic %s: %s", self._topics.models, error)
+            await asyncio.sleep(RECONNECT_SECONDS)
+
+    async def _read(self, kafka_url: str, client_id: str) -> None:
+        topic = self._topics.models
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=kafka_url,
+            client_id=client_id,
+            group_id=None,
+            auto_offset_reset="earliest",
+            enable_auto_commit=False,
+        )
+        try:
+            await consumer.start()
+            if topic not in await consumer.topics():
+                raise KafkaError("it does not exist yet; `agon topics apply` creates it")
+            consumer.subscribe([topic])
+            ends: dict[TopicPartition, int] = {}
+            while True:
+                for records in (await consumer.getmany(timeout_ms=500)).values():
+                    for record in records:
+                        self._learn(record)
+                if not self.loaded.is_set():
+                    ends = ends or await consumer.end_offsets(consumer.assignment())
+                    if ends and all([await consumer.position(partition) >= end for partition, end in ends.items()]):
+                        self.loaded.set()
+        finally:
+            await consumer.stop()
+
+    def _learn(self, record: ConsumerRecord) -> None:
+        """One card; a record that is none is logged and passed over, because it must not stop the others."""
+        try:
+            if record.value is None:
+                self.cards.pop((record.key or b"").decode(), None)
+            else:
+                card = ModelCard.decode(record.value)
+                self.cards[card.model] = card
+        except (ValidationError, UnicodeDecodeError) as error:
+            log.warning("%s offset %d is no model card: %s", record.topic, record.offset, error)

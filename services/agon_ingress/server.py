@@ -1,0 +1,58 @@
+"""uvicorn, with our signals and our sockets."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from agon.errors import SetupError
+
+
+class Server(uvicorn.Server):
+    """Leaves signals to `main`: uvicorn's own handling would end the process by the signal instead of with exit 0."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket. Raises `SetupError` when the port is taken or the host is none of this machine's."""
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family, backlog=1024)
+    except OSError as error:
+        raise SetupError(f"can't listen on {host}:{port}: {error.strerror or error}. Choose another port.") from error
+
+
+def make_server(app: ASGIApp, drain: timedelta, *, lifespan: bool) -> Server:
+    return Server(
+        uvicorn.Config(
+            app,
+            loop="none",
+            http="httptools",
+            ws="none",
+            lifespan="on" if lifespan else "off",
+            access_log=False,
+            log_config=None,
+            log_level="warning",
+            server_header=False,
+            timeout_graceful_shutdown=max(1, round(drain.total_seconds())),
+        )
+    )
+
+
+@contextlib.asynccontextmanager
+async def serving(app: ASGIApp, sock: socket.socket) -> AsyncIterator[None]:
+    """Serve a small app beside the main one."""
+    server = make_server(app, timedelta(seconds=1), lifespan=False)
+    task = asyncio.create_task(server.serve([sock]), name="internal-http")
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        await task
