@@ -43,7 +43,9 @@ class Admitted:
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """New tokens of one choice, `at` tokens after its start."""
+    """New tokens of one choice, `at` tokens after its start. `text` may be empty (a stop string is held back), and so
+    may `token_ids`, once, with a `finish_reason`: a resumed choice whose emitted tokens had already ended it.
+    """
 
     key: str
     choice: int
@@ -84,20 +86,25 @@ class Load:
     running: int
     waiting: int
     capacity: int
-    """How many jobs it wants to hold at most; the service pauses its consumer above it."""
+    """How many jobs it wants to hold at most; the service pauses its consumer above it, a backend refuses none."""
+    cache_used: float = 0.0
+    """Share of the KV cache's pages in use, 0 to 1."""
 
 
 class Backend(Protocol):
     """What both shapes share. All methods may be called from any thread and return at once."""
 
     resumable: bool
-    """Whether a job with `emitted` tokens can go on. If not, it is failed with `WorkerLost` when something was emitted."""
+    """Whether a job with `emitted` tokens can go on. If not, it fails with `WorkerLost` when something was emitted."""
 
     @property
     def card(self) -> ModelCard: ...
 
     def submit(self, job: Job) -> None:
-        """Take a job. Never raises for a bad request: that is a `Failed` event with `InvalidRequest`."""
+        """Take a job. Never raises for a bad request: that is a `Failed` event with `InvalidRequest`.
+
+        A job under a key that is still here ends the older one first, as `cancel` would.
+        """
 
     def cancel(self, key: str) -> None:
         """Stop a job if it is there; its terminal event follows. Unknown keys are ignored."""

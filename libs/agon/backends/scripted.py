@@ -1,0 +1,291 @@
+"""A backend that tells a script: deterministic, without a model, for tests, demos and measurements of all around it.
+
+What it says is a pure function of the request (and of the choice's number), so an answer that is resumed elsewhere goes
+on exactly. Tokens are words with the space behind them; a token's id is the CRC-32 of its text, cut to 31 bits.
+
+| option       | meaning                                                                                        |
+|--------------|------------------------------------------------------------------------------------------------|
+| `text`       | what it says (`\\n` is a line break)                                                             |
+| `mode`       | `reply` (default: made from the last message), `echo` (that message), `random` (drawn by seed)   |
+| `tokens`     | exactly so many tokens; without `text` or `mode`, all the same: the cheapest, for benchmarks   |
+| `per_step`   | tokens per step of each choice (1)                                                             |
+| `delay`      | seconds between two steps of a choice (0)                                                      |
+| `first_delay`| seconds before the first token (0)                                                             |
+| `fail_at`    | fail once a choice has so many tokens                                                          |
+| `capacity`   | requests that run at once (256); the others wait                                               |
+| `context`    | the context length in tokens (32768)                                                           |
+"""
+
+import hashlib
+import itertools
+import json
+import random
+import re
+import time
+import zlib
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from agon.backends.base import Admitted, Event, Failed, Finished, Job, Load, Tokens
+from agon.errors import AgonError, Cancelled, ContextTooLong, EngineFailed, Expired, InvalidRequest, SetupError
+from agon.messages import GenerationRequest, ModelCard, now
+
+_PIECE = re.compile(r"\S+\s*|\s+")
+_WORDS = (
+    "amber", "basil", "cedar", "delta", "ember", "fable", "gable", "harbour", "island", "jasper", "kettle", "lantern",
+    "meadow", "north", "ochre", "pebble", "quiet", "river", "saddle", "timber", "umber", "velvet", "willow", "zephyr",
+    "café", "東京", "🌱",
+)  # fmt: skip
+_RANDOM_TOKENS = 48
+_SAME = "word "
+
+
+class Options(BaseModel):
+    """The options above, checked."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    text: str | None = None
+    mode: Literal["reply", "echo", "random"] | None = None
+    tokens: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    per_step: Annotated[int, Field(ge=1)] = 1
+    delay: Annotated[float, Field(ge=0, le=3600)] = 0.0
+    first_delay: Annotated[float, Field(ge=0, le=3600)] = 0.0
+    fail_at: Annotated[int, Field(ge=0)] | None = None
+    capacity: Annotated[int, Field(ge=1)] = 256
+    context: Annotated[int, Field(ge=1)] = 32768
+
+
+def pieces(text: str) -> list[str]:
+    """The text's tokens: words with the white space behind them; joined they are the text."""
+    return _PIECE.findall(text)
+
+
+def token_id(piece: str) -> int:
+    return zlib.crc32(piece.encode()) & 0x7FFFFFFF
+
+
+_SAME_ID = token_id(_SAME)
+
+
+class _Choice:
+    """One answer being told: what each of its tokens shows, and how far it is."""
+
+    __slots__ = ("finish", "ids", "index", "position", "shown")
+
+    def __init__(self, index: int, ids: Sequence[int], shown: Sequence[str], finish: str, position: int) -> None:
+        self.index = index
+        self.ids = ids
+        self.shown = shown
+        self.finish = finish
+        self.position = position
+
+
+class _Run:
+    """A job in progress. `due` is when its next tokens may come, by the monotonic clock."""
+
+    __slots__ = ("choices", "completed", "deadline", "due", "key", "prompt_tokens")
+
+    def __init__(self, key: str, choices: list[_Choice], prompt_tokens: int, deadline: float | None) -> None:
+        self.key = key
+        self.choices = choices
+        self.prompt_tokens = prompt_tokens
+        self.completed = 0
+        self.deadline = deadline
+        self.due = 0.0
+
+
+class ScriptedBackend:
+    """A `SteppedBackend`: each step gives `per_step` tokens to every choice that is due."""
+
+    resumable = True
+
+    def __init__(self, model: str, options: Options | None = None) -> None:
+        self._options = options or Options()
+        self._inbox: deque[Job | str] = deque()  # jobs to take and keys to cancel, in the order they came
+        self._waiting: dict[str, Job] = {}
+        self._running: dict[str, _Run] = {}
+        settings = json.dumps(self._options.model_dump(), sort_keys=True).encode()
+        self._card = ModelCard(
+            model=model,
+            digest=f"sha256:{hashlib.sha256(settings).hexdigest()}",
+            backend="scripted",
+            description="A script, not a model.",
+            context_length=self._options.context,
+            created_at=now(),
+        )
+
+    @classmethod
+    def from_options(cls, model: str, options: Mapping[str, str]) -> Self:
+        """Read options as they are spelled in settings. Raises `SetupError` that names each wrong one."""
+        try:
+            return cls(model, Options.model_validate({k: v.replace("\\n", "\n") for k, v in options.items()}))
+        except ValidationError as error:
+            wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+            raise SetupError(f"the script of {model} has wrong options: {wrong}") from error
+
+    @property
+    def card(self) -> ModelCard:
+        return self._card
+
+    def submit(self, job: Job) -> None:
+        self._inbox.append(job)
+
+    def cancel(self, key: str) -> None:
+        self._inbox.append(key)
+
+    def load(self) -> Load:
+        queued = sum(isinstance(entry, Job) for entry in tuple(self._inbox))
+        return Load(len(self._running), len(self._waiting) + queued, self._options.capacity)
+
+    def idle_for(self) -> float | None:
+        if self._inbox or (self._waiting and len(self._running) < self._options.capacity):
+            return 0.0
+        if not self._running:
+            return None
+        if not self._options.delay and not self._options.first_delay:
+            return 0.0
+        return max(0.0, min(run.due for run in self._running.values()) - time.monotonic())
+
+    def step(self) -> Sequence[Event]:
+        events: list[Event] = []
+        self._read_inbox(events)
+        while self._waiting and len(self._running) < self._options.capacity:
+            self._start(self._waiting.pop(next(iter(self._waiting))), events)
+        moment = time.monotonic()
+        for run in [run for run in self._running.values() if run.due <= moment]:
+            self._advance(run, moment, events)
+        return events
+
+    def _read_inbox(self, events: list[Event]) -> None:
+        while self._inbox:
+            entry = self._inbox.popleft()
+            key = entry if isinstance(entry, str) else entry.key
+            # A job under a key that is still here takes its place: the older one ends first, as after a cancel.
+            if run := self._running.pop(key, None):
+                events.append(_failed(run, Cancelled("the request was cancelled")))
+            elif self._waiting.pop(key, None):
+                events.append(Failed(key, Cancelled("the request was cancelled")))
+            if isinstance(entry, Job):
+                self._waiting[key] = entry
+
+    def _start(self, job: Job, events: list[Event]) -> None:
+        request = job.request
+        prompt_tokens = sum(len(pieces(text)) for text in _inputs(request))
+        try:
+            if request.kind == "embedding":
+                raise InvalidRequest("a script has no embeddings", param="kind")
+            room = self._options.context - prompt_tokens
+            if room < (request.limit or 1):
+                raise ContextTooLong(
+                    f"the prompt has {prompt_tokens} tokens, which leaves {max(room, 0)} of the context of "
+                    f"{self._options.context}; shorten it or ask for fewer tokens",
+                    param="messages",
+                )
+            choices = [
+                self._choice(request, index, room, len(job.emitted[index]) if index < len(job.emitted) else 0)
+                for index in range(request.n)
+                if index >= len(job.ended) or job.ended[index] is None
+            ]
+        except AgonError as error:
+            events.append(Failed(job.key, error, prompt_tokens))
+            return
+        deadline = None
+        if request.deadline:
+            deadline = time.monotonic() + (request.deadline - now()).total_seconds()
+        run = _Run(job.key, choices, prompt_tokens, deadline)
+        run.completed = sum(map(len, job.emitted))
+        run.due = time.monotonic() + self._options.first_delay
+        self._running[job.key] = run
+        events.append(Admitted(job.key, prompt_tokens))
+
+    def _choice(self, request: GenerationRequest, index: int, room: int, position: int) -> _Choice:
+        limit = min(request.limit or room, room)
+        if self._options.tokens and self._options.text is None and self._options.mode is None and not request.stop:
+            count = limit if request.ignore_eos and request.limit else self._options.tokens
+            length = min(count, limit)
+            finish = "stop" if count <= limit else "length"
+            return _Choice(index, [_SAME_ID] * length, [_SAME] * length, finish, min(position, length))
+        words, finish = self._words(request, index, limit)
+        shown = _until_stop(words, request.stop)
+        if len(shown) < len(words) or "".join(shown) != "".join(words):
+            words, finish = words[: len(shown)], "stop"
+        return _Choice(index, [token_id(word) for word in words], shown, finish, min(position, len(words)))
+
+    def _words(self, request: GenerationRequest, index: int, limit: int) -> tuple[list[str], str]:
+        """The answer's tokens, at most `limit`, and how it ends."""
+        options = self._options
+        if options.text is not None:
+            words = pieces(options.text)
+        elif options.mode == "random":
+            draw = random.Random(f"{request.seed}/{index}")
+            words = [f"{draw.choice(_WORDS)} " for _ in range(options.tokens or _RANDOM_TOKENS)]
+        elif options.tokens and options.mode is None:
+            words = [_SAME]
+        else:
+            said = _inputs(request)[-1]
+            words = pieces(said if options.mode == "echo" else f"You said: {said} That is {len(said)} characters.")
+        words = words or ["…"]
+        count = options.tokens or len(words)
+        if request.ignore_eos and request.limit:
+            count = limit
+        words = list(itertools.islice(itertools.cycle(words), min(count, limit)))
+        return words, "stop" if count <= limit else "length"
+
+    def _advance(self, run: _Run, moment: float, events: list[Event]) -> None:
+        if run.deadline is not None and run.deadline <= moment:
+            del self._running[run.key]
+            events.append(_failed(run, Expired("the request's deadline passed before its answer was complete")))
+            return
+        for choice in run.choices:
+            at = choice.position
+            if self._options.fail_at is not None and at >= self._options.fail_at:
+                del self._running[run.key]
+                events.append(_failed(run, EngineFailed(f"the script fails at token {self._options.fail_at}")))
+                return
+            end = min(at + self._options.per_step, len(choice.ids))
+            if self._options.fail_at is not None:
+                end = min(end, self._options.fail_at)
+            finish = choice.finish if end == len(choice.ids) else None
+            ids = tuple(choice.ids[at:end])
+            events.append(Tokens(run.key, choice.index, at, ids, "".join(choice.shown[at:end]), finish))
+            run.completed += end - at
+            choice.position = end
+        run.choices = [choice for choice in run.choices if choice.position < len(choice.ids)]
+        if run.choices:
+            # Late steps are not made up for: a pause of the process does not turn into a burst.
+            run.due = max(run.due + self._options.delay, moment) if self._options.delay else 0.0
+        else:
+            del self._running[run.key]
+            events.append(Finished(run.key, run.prompt_tokens, run.completed))
+
+
+def _failed(run: _Run, error: AgonError) -> Failed:
+    return Failed(run.key, error, run.prompt_tokens, run.completed)
+
+
+def _inputs(request: GenerationRequest) -> list[str]:
+    """What was asked, oldest first."""
+    if request.messages:
+        return [message.text() for message in request.messages]
+    return [request.prompt or ""]
+
+
+def _until_stop(words: Sequence[str], stops: Sequence[str]) -> list[str]:
+    """What each token may show so that no stop string is shown: the token that completes one is the last."""
+    text = "".join(words)
+    found = [(text.find(stop) + len(stop), text.find(stop)) for stop in stops if stop in text]
+    if not found:
+        return list(words)
+    end, start = min(found)
+    shown: list[str] = []
+    begin = 0
+    for word in words:
+        shown.append(text[begin : max(begin, min(begin + len(word), start))])
+        begin += len(word)
+        if begin >= end:
+            break
+    return shown

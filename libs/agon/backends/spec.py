@@ -1,0 +1,96 @@
+"""What to run, as a worker's settings spell it, and the one place that makes a backend of it.
+
+| spelled                                    | runs                                                        |
+|--------------------------------------------|-------------------------------------------------------------|
+| `MODEL=PATH_OR_HUB_ID`                     | our engine on a transformers folder or a hub id             |
+| `MODEL=scripted:OPTION=VALUE,...`          | a script (options in `agon.backends.scripted`)              |
+| `MODEL=upstream:URL[#REMOTE_NAME][,OPTION=VALUE,...]` | any OpenAI-compatible server (options in `upstream`) |
+
+A comma inside a value is written `\\,`.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Self
+
+from pydantic import TypeAdapter, ValidationError
+
+from agon.backends.base import Backend
+from agon.errors import SetupError
+from agon.messages.base import ModelName
+from agon.messages.models import BackendKind
+
+if TYPE_CHECKING:
+    from agon.backends.engine import EngineLimits
+
+_MODEL = TypeAdapter(ModelName)
+
+
+def parse_options(text: str, what: str) -> dict[str, str]:
+    """`a=1,b=two\\, three` as a dict. Raises `SetupError` for a part without `=` and for a name given twice."""
+    options: dict[str, str] = {}
+    for part in filter(None, re.split(r"(?<!\\),", text)):
+        name, equals, value = part.partition("=")
+        if not equals or not name:
+            raise SetupError(f"{what}: `{part}` is no OPTION=VALUE (a comma inside a value is written `\\,`)")
+        if name in options:
+            raise SetupError(f"{what}: the option {name} is given twice")
+        options[name] = value.replace("\\,", ",")
+    return options
+
+
+@dataclass(frozen=True, slots=True)
+class BackendSpec:
+    """One model to serve: its public name, what runs it, where that is, and options."""
+
+    model: str
+    kind: BackendKind
+    source: str
+    """A folder or hub id, an upstream's base URL, or empty for a script."""
+    options: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `MODEL=SOURCE`. Raises `SetupError` that names what is wrong."""
+        model, equals, source = text.partition("=")
+        what = f"the model `{text}`"
+        if not equals or not source:
+            raise SetupError(f"{what} is no MODEL=SOURCE, such as tiny=./models/tiny or demo=scripted:text=Hello")
+        try:
+            _MODEL.validate_python(model)
+        except ValidationError as error:
+            raise SetupError(f"{what}: its name must be 1 to 200 characters without spaces") from error
+        kind, colon, rest = source.partition(":")
+        if colon and kind == "scripted":
+            return cls(model, "scripted", "", parse_options(rest, what))
+        if colon and kind == "upstream":
+            url, _, tail = rest.partition("#")
+            if not tail:
+                url, _, tail = rest.partition(",")
+                tail = f",{tail}" if tail else ""
+            remote, _, options = tail.partition(",")
+            if not url.startswith(("http://", "https://")):
+                raise SetupError(f"{what}: an upstream needs a URL, such as upstream:http://127.0.0.1:8000/v1#name")
+            return cls(model, "upstream", url, {**({"name": remote} if remote else {}), **parse_options(options, what)})
+        return cls(model, "engine", source)
+
+
+def load(spec: BackendSpec, limits: "EngineLimits | None" = None) -> Backend:
+    """Make the backend; an engine reads its weights here, which blocks for seconds (call it off the event loop).
+
+    `limits` bound an engine's memory and batch. Raises `SetupError` when the model cannot be served here.
+    """
+    match spec.kind:
+        case "scripted":
+            from agon.backends.scripted import ScriptedBackend
+
+            return ScriptedBackend.from_options(spec.model, spec.options)
+        case "upstream":
+            from agon.backends.upstream import UpstreamBackend
+
+            return UpstreamBackend.from_options(spec.model, spec.source, spec.options)
+        case "engine":
+            from agon.backends.engine import EngineBackend
+
+            return EngineBackend.load(spec.model, spec.source, limits)
