@@ -97,7 +97,7 @@ CREATE TABLE agon.battle_turns (
     first_token_b_s double precision,
     finished_a_s    double precision,
     finished_b_s    double precision,
-    pace            integer          CHECK (pace >= 1),
+    pace            double precision CHECK (pace > 0),
     shown_at        timestamptz,
     done_at         timestamptz,
     PRIMARY KEY (tenant, battle_id, turn),
