@@ -77,7 +77,8 @@ CREATE TABLE agon.battle_turns (
     tenant          text             NOT NULL,
     battle_id       text             NOT NULL,
     turn            integer          NOT NULL CHECK (turn >= 1),
-    prompt          jsonb            NOT NULL,
+    -- json, not jsonb: it keeps every character that people send, NUL too
+    prompt          json             NOT NULL,
     request_a       text             NOT NULL,
     request_b       text             NOT NULL,
     seed_a          bigint           NOT NULL,

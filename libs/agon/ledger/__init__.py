@@ -1,0 +1,6 @@
+"""The log that anyone can check: canonical entries, RFC 6962 tree hashes, inclusion proofs. Pure functions on bytes."""
+
+from agon.ledger.canonical import canonical
+from agon.ledger.tree import inclusion_proof, leaf_hash, root, verify_inclusion
+
+__all__ = ["canonical", "inclusion_proof", "leaf_hash", "root", "verify_inclusion"]
