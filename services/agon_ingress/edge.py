@@ -4,7 +4,6 @@ import logging
 import re
 import time
 import uuid
-from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -83,13 +82,13 @@ def _declared_length(headers: dict[bytes, bytes]) -> int:
     return int(length) if length.isdigit() else 0
 
 
-def _method(scope: dict[str, Any]) -> str:
+def _method(scope: Scope) -> str:
     """Bounded: a client can make up methods, but not label values."""
     return (
         scope["method"] if scope["method"] in {"GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"} else "other"
     )
 
 
-def _route(scope: dict[str, Any]) -> str:
+def _route(scope: Scope) -> str:
     """The route's template (`/v1/models/{model:path}`), never the path."""
     return getattr(scope.get("route"), "path", "none")

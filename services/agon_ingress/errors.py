@@ -75,7 +75,7 @@ _BY_CODE = {kind.code: kind for kind in _family(AgonError) if kind.code is not N
 
 def from_end(end: End) -> AgonError:
     """The error that a worker wrote into a `final` frame: the class by its code, else by its type."""
-    kind = _BY_CODE.get(end.error_code)
+    kind = _BY_CODE.get(end.error_code or "")
     if kind is None:
         kind = InvalidRequest if end.error_type == InvalidRequest.type else GenerationError
     error = kind(end.error_message or f"the request ended as {end.status}", code=end.error_code)

@@ -15,6 +15,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from agon.bus.headers import event_headers
 from agon.messages import GenerationRequest, now
 from agon.stream.gate import Gate
 from agon.stream.heartbeat import IngressHeartbeat
@@ -23,7 +24,7 @@ from agon.telemetry import Metrics
 from agon_ingress.admission import Admission
 from agon_ingress.generation import Generation
 from agon_ingress.health import Health
-from agon_ingress.kafka import Producer, cloud_event
+from agon_ingress.kafka import Producer
 from agon_ingress.registry import Registry
 from agon_ingress.settings import IngressSettings
 
@@ -72,7 +73,7 @@ class House:
                 value,
                 key=None if conversation is None else conversation.encode(),
                 partition=self.registry.place(request.model, partitions, conversation),
-                headers=cloud_event("agon.generation.requested.v1", self.ingress_id, request.request_id),
+                headers=event_headers(request, id=request.request_id, source=self.ingress_id),
             )
         except BaseException:
             # The record may have arrived although nobody said so: closing sets the cancel mark.
@@ -169,7 +170,7 @@ async def open_house(settings: IngressSettings, metrics: Metrics) -> AsyncIterat
 @asynccontextmanager
 async def _running(*loops: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     """Run these beside the body; cancel and await them at its end. One that dies is logged: the rest goes on."""
-    tasks = [asyncio.create_task(loop, name=loop.__qualname__) for loop in loops]
+    tasks = [asyncio.create_task(loop, name=getattr(loop, "__qualname__", None)) for loop in loops]
     for task in tasks:
         task.add_done_callback(_report)
     try:

@@ -7,25 +7,8 @@ from datetime import timedelta
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError, UnknownTopicOrPartitionError
 
+from agon.bus.headers import Headers
 from agon.errors import TooLarge, Unavailable
-from agon.messages import now, rfc3339
-from agon.telemetry import new_traceparent
-
-Headers = list[tuple[str, bytes]]
-
-
-def cloud_event(kind: str, ingress: str, event_id: str) -> Headers:
-    """CloudEvents 1.0 in binary mode, and a fresh W3C trace context."""
-    attributes = {
-        "content-type": "application/json",
-        "ce_specversion": "1.0",
-        "ce_type": kind,
-        "ce_source": f"/agon/ingress/{ingress}",
-        "ce_id": event_id,
-        "ce_time": rfc3339(now()),
-        "traceparent": new_traceparent(),
-    }
-    return [(name, value.encode()) for name, value in attributes.items()]
 
 
 class Producer:
@@ -49,13 +32,13 @@ class Producer:
         *,
         key: bytes | None = None,
         partition: int | None = None,
-        headers: Headers | None = None,
+        headers: Headers = (),
     ) -> None:
         """Returns once Kafka has the record. Raises `Unavailable` when it is not known to have it (it may still arrive
         later, so whoever gives up on a request also sets its cancel mark), `TooLarge` when it never will."""
         try:
             async with asyncio.timeout(self._timeout):
-                await self._connected().send_and_wait(topic, value, key=key, partition=partition, headers=headers or [])
+                await self._connected().send_and_wait(topic, value, key=key, partition=partition, headers=list(headers))
         except MessageSizeTooLargeError:
             raise TooLarge(f"the request is larger than Kafka takes: {len(value):,} bytes") from None
         except UnknownTopicOrPartitionError:

@@ -31,7 +31,8 @@ async def readyz(request: Request) -> Response:
     parts["registry"] = "ok" if house.registry.loaded.is_set() else "not read yet"
     parts["models"] = "ok" if house.registry.served() else "no registered model has a live worker"
     ready = all(state == "ok" for state in parts.values())
-    return JSONResponse({"ready": ready, "dependencies": parts}, 200 if ready else 503)
+    status = "ok" if ready else "unavailable"
+    return JSONResponse({"status": status, "dependencies": parts}, 200 if ready else 503)
 
 
 @internal.get("/metrics")

@@ -76,8 +76,9 @@ class ChatMessage(Message):
         return self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
 
 
-def _as_tuple(stop: Any) -> Any:
-    return (stop,) if isinstance(stop, str) else stop
+def as_tuple(stop: Any) -> Any:
+    """OpenAI takes one stop string or a list of them."""
+    return (stop,) if isinstance(stop, str) else tuple(stop) if isinstance(stop, list) else stop
 
 
 class GenerationRequest(Message):
@@ -102,7 +103,7 @@ class GenerationRequest(Message):
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
     top_k: Annotated[int, Field(ge=-1)] | None = None
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
-    stop: Annotated[tuple[StopString, ...], Field(max_length=4), BeforeValidator(_as_tuple)] = ()
+    stop: Annotated[tuple[StopString, ...], Field(max_length=4), BeforeValidator(as_tuple)] = ()
     ignore_eos: bool = False
 
     deadline: Time | None = None
