@@ -1,4 +1,4 @@
-"""The two answers to a chat request, as raw ASGI: whole, or token by token. When the client leaves, the engine stops."""
+"""The two answers to a chat request, as raw ASGI: whole, or token by token. If the client leaves, the engine stops."""
 
 import asyncio
 import contextlib

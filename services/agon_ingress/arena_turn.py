@@ -64,10 +64,14 @@ class Turn:
         """Read, show and store the turn, up to its end. Whatever happens, its clients are told that it is over."""
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self.a.read(frames_a, asked_at))
-                group.create_task(self.b.read(frames_b, asked_at))
+                readers = [
+                    group.create_task(side.read(frames, asked_at))
+                    for side, frames in ((self.a, frames_a), (self.b, frames_b))
+                ]
                 group.create_task(self._store(diary))
                 await self._show(diary)
+                for reader in readers:
+                    reader.cancel()  # only one whose side never began is still waiting
             await diary.done()
         except BaseException:
             self.cut = True

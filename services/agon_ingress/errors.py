@@ -1,6 +1,7 @@
 """Errors as HTTP answers: always OpenAI's envelope `{"error": {"message", "type", "param", "code"}}`."""
 
 import logging
+import math
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Any
@@ -29,7 +30,7 @@ def retry_headers(error: AgonError) -> dict[str, str]:
     if error.retry_after is None:
         return {"x-should-retry": "false"}
     wait = error.retry_after / timedelta(milliseconds=1)
-    return {"x-should-retry": "true", "retry-after-ms": f"{wait:.0f}", "retry-after": f"{max(1, round(wait / 1000))}"}
+    return {"x-should-retry": "true", "retry-after-ms": f"{wait:.0f}", "retry-after": f"{math.ceil(wait / 1000)}"}
 
 
 def error_response(error: AgonError, headers: dict[str, str] | None = None) -> Response:
@@ -54,14 +55,21 @@ def param_path(location: Iterable[str | int]) -> str | None:
 
 
 def invalid(errors: Sequence[Any]) -> InvalidRequest:
-    """pydantic's findings as one error: the first names `param`, all are in the message."""
-    told = []
-    for error in errors[:5]:
-        message = str(error["msg"]).removeprefix("Value error, ")
-        path = param_path(error["loc"])
-        told.append(f"{path}: {message}" if path else message)
-    more = f" (and {len(errors) - 5} more)" if len(errors) > 5 else ""
-    return InvalidRequest("; ".join(told) + more, param=param_path(errors[0]["loc"]), code="invalid_value")
+    """pydantic's findings as one error: the first names `param`, the message tells up to five.
+
+    For a union pydantic tells why each member did not fit; of those, what lies deepest is what the client meant.
+    """
+    found: dict[str, str] = {}
+    for error in errors:
+        found.setdefault(param_path(error["loc"]) or "", str(error["msg"]).removeprefix("Value error, "))
+    meant = {path: told for path, told in found.items() if not any(_inside(other, path) for other in found)}
+    told = [f"{path}: {message}" if path else message for path, message in meant.items()]
+    more = f" (and {len(told) - 5} more)" if len(told) > 5 else ""
+    return InvalidRequest("; ".join(told[:5]) + more, param=next(iter(meant)) or None, code="invalid_value")
+
+
+def _inside(path: str, outer: str) -> bool:
+    return path.startswith((f"{outer}.", f"{outer}[")) if outer else False
 
 
 def _family(root: type[AgonError]) -> Iterable[type[AgonError]]:

@@ -1,0 +1,281 @@
+"""Beginning a battle, asking further, voting: read, decide with `agon.arena`, write, in this order."""
+
+import asyncio
+import hashlib
+import secrets
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from agon.arena import tickets
+from agon.arena.battle import Battle, Cast
+from agon.arena.battle import Turn as TurnFacts
+from agon.arena.commitment import commit, digest, new_nonce
+from agon.arena.pairing import named, pairing
+from agon.arena.votes import vote_id
+from agon.errors import AgonError, Conflict, Forbidden, ModelNotFound, ModelNotServed, NotFound, Unavailable
+from agon.messages import BattleCommitted, ChatMessage, GenerationRequest, VoteCast, now
+from agon.store import battles
+from agon.store.battles import BattleRow, SideEnd, TurnRow
+from agon_ingress.arena_bodies import BattleMade, Models, NewBattle, NewTurn, NewVote, TurnMade, VoteTaken
+from agon_ingress.arena_turns import Turns
+from agon_ingress.generation import Generation
+from agon_ingress.house import SEED_BITS, House
+from agon_ingress.kafka import cloud_event
+
+TENANT = "default"
+CLAIM_LIFETIME = tickets.LIFETIME + timedelta(hours=1)
+"""A claim outlives every ticket that could vote against it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Battles:
+    """The commands of the arena. No answer of theirs names a model, except that to a voter's own vote."""
+
+    house: House
+    turns: Turns
+
+    async def begin(self, asked: NewBattle, session: str, language: str | None) -> BattleMade:
+        """Draw a pair, bind it, ask both. The row and its commitment stand before any request is sent.
+
+        Raises `NotFound` for an unknown arena, `ModelNotFound`/`ModelNotServed` for `models` that can't play,
+        `Unavailable` where two models are not there, `RateLimited`.
+        """
+        self.house.health.require("postgres", "redis", "kafka")
+        arena = await battles.read_arena(self.house.pool, TENANT, asked.arena)
+        if arena is None:
+            raise NotFound(f"There is no arena `{asked.arena}`.", param="arena")
+        coin = secrets.SystemRandom()
+        registry = self.house.registry
+        if asked.models is not None:
+            cards = {name: registry.check(name) for name in asked.models}
+            pair = named(*asked.models, coin)
+        else:
+            cards = {card.model: card for card in registry.served() if card.arena}
+            pair = pairing(arena.policy.get("pairing", {})).draw(sorted(cards), coin)
+        battle_id, nonce, at = secrets.token_hex(16), new_nonce(), now()
+        digest_a, digest_b = cards[pair.model_a].digest, cards[pair.model_b].digest
+        prompt = asked.asked()
+        voter = tickets.voter_of(self._secret, session)
+        ticket = tickets.issue(self._secret, tenant=TENANT, battle_id=battle_id, turn=1, voter=voter, at=at)
+        row = BattleRow(
+            tenant=TENANT,
+            battle_id=battle_id,
+            arena=asked.arena,
+            named=asked.models is not None,
+            session_hash=voter,
+            voter_kind=asked.voter_kind,
+            model_a=pair.model_a,
+            model_b=pair.model_b,
+            digest_a=digest_a,
+            digest_b=digest_b,
+            draw_probability=pair.probability,
+            policy=dict(pair.policy),
+            policy_hash=pair.policy_hash,
+            nonce=nonce,
+            commitment=commit(battle_id, pair.model_a, pair.model_b, digest_a, digest_b, nonce),
+            prompt_hash=digest(prompt),
+            sampling=arena.policy.get("sampling", {}),
+            language=language,
+            created_at=at,
+        )
+        turn = _new_turn(row, 1, prompt)
+        requests = self._requests(row, turn, prompt, prompt)
+        await battles.add_battle(self.house.pool, row, turn)
+        await self._commit(row)
+        await self._ask(row, turn, *requests)
+        return BattleMade(battle_id=battle_id, ticket=ticket, stream=f"/arena/battles/{battle_id}/stream")
+
+    async def ask_further(self, battle_id: str, asked: NewTurn, session: str | None) -> TurnMade:
+        """The next turn, to both, each with its own history. Raises `NotFound`, `Forbidden`, `Gone`, `Conflict`."""
+        row, turns = await self.read(battle_id)
+        at = now()
+        self._check_owner(row, asked.ticket, session)
+        facts = _facts(row, turns)
+        number = facts.check_next_turn()
+        prompt = asked.asked()
+        turn = _new_turn(row, number, prompt)
+        ticket = tickets.issue(
+            self._secret, tenant=row.tenant, battle_id=battle_id, turn=number, voter=row.session_hash, at=at
+        )
+        requests = self._requests(row, turn, facts.history("a", prompt), facts.history("b", prompt))
+        if not await battles.add_turn(self.house.pool, turn):
+            raise Conflict("This turn was asked by another request at the same moment.", code="turn_running")
+        await self._ask(row, turn, *requests)
+        stream = f"/arena/battles/{battle_id}/stream?turn={number}"
+        return TurnMade(battle_id=battle_id, turn=number, ticket=ticket, stream=stream)
+
+    async def vote(self, battle_id: str, cast: NewVote, session: str | None) -> VoteTaken:
+        """Take a vote: claimed in Redis, acknowledged by Kafka, then the names.
+
+        Raises `NotFound`, `Forbidden` or `Gone` for the ticket, `Conflict` for a vote that can't be or differs from
+        the one taken before, `Unavailable` when it may not have arrived: sending it again is safe.
+        """
+        row, turns = await self.read(battle_id)
+        facts = _facts(row, turns)
+        turn = facts.turn(cast.turn)
+        at = now()
+        held = tickets.verify(
+            self._secret,
+            cast.ticket,
+            tenant=row.tenant,
+            battle_id=battle_id,
+            turn=turn.number,
+            voter=None if session is None else tickets.voter_of(self._secret, session),
+            at=at,
+        )
+        identity = vote_id(row.tenant, battle_id, turn.number, held.voter)
+        if facts.check_vote(turn, cast.outcome):
+            await self._claim(identity, cast)
+            vote = VoteCast(
+                vote_id=identity,
+                tenant=row.tenant,
+                arena=row.arena,
+                battle_id=battle_id,
+                turn=turn.number,
+                voter=held.voter,
+                outcome=cast.outcome,
+                ticket=cast.ticket,
+                voted_at=at,
+            )
+            await self.house.producer.produce(
+                self.house.settings.topics.votes,
+                vote.encode(),
+                key=battle_id.encode(),
+                headers=cloud_event("agon.vote.cast.v1", self.house.ingress_id, identity),
+            )
+            stands = await battles.mark_voted(self.house.pool, row.tenant, battle_id, turn.number, cast.outcome)
+            if stands != (turn.number, cast.outcome):
+                raise Conflict("Another vote on this battle was taken before this one.", code="already_voted")
+        return VoteTaken(vote_id=identity, outcome=cast.outcome, models=Models(a=row.model_a, b=row.model_b))
+
+    async def read(self, battle_id: str) -> tuple[BattleRow, list[TurnRow]]:
+        """A battle's rows. Raises `NotFound`."""
+        found = await battles.read_battle(self.house.pool, TENANT, battle_id)
+        if found is None:
+            raise NotFound("There is no such battle.")
+        return found
+
+    @property
+    def _secret(self) -> str:
+        return self.house.settings.session_secret.get_secret_value()
+
+    def _check_owner(self, row: BattleRow, ticket: str | None, session: str | None) -> None:
+        """The one who began the battle: by the session's cookie, or by a ticket of this battle."""
+        if session is not None and tickets.voter_of(self._secret, session) != row.session_hash:
+            raise Forbidden("This battle belongs to another session.", code="other_session")
+        if session is None and ticket is None:
+            raise Forbidden("Send the battle's `ticket`, or the cookie it came with.", param="ticket")
+        if ticket is not None:
+            held = tickets.read(self._secret, ticket, now())
+            if (held.tenant, held.battle_id) != (row.tenant, row.battle_id):
+                raise Forbidden("This ticket belongs to another battle.", param="ticket", code="other_battle")
+
+    def _requests(
+        self, row: BattleRow, turn: TurnRow, told_a: list[dict[str, Any]], told_b: list[dict[str, Any]]
+    ) -> tuple[GenerationRequest, GenerationRequest]:
+        """The two requests of a turn: nothing in them tells that they belong together, and neither finds the other's
+        prefix in a cache, so that the second one is not the faster one."""
+        a, b = (
+            GenerationRequest(
+                request_id=request_id,
+                model=model,
+                tenant=row.tenant,
+                messages=tuple(ChatMessage.model_validate(message) for message in told),
+                seed=seed,
+                detached=True,
+                store=False,
+                cache_salt=hashlib.sha256(f"{row.nonce}/{side}".encode()).hexdigest()[:32],
+                **row.sampling,
+            )
+            for side, request_id, model, told, seed in (
+                ("a", turn.request_a, row.model_a, told_a, turn.seed_a),
+                ("b", turn.request_b, row.model_b, told_b, turn.seed_b),
+            )
+        )
+        return a, b
+
+    async def _commit(self, row: BattleRow) -> None:
+        event = BattleCommitted(
+            battle_id=row.battle_id,
+            tenant=row.tenant,
+            arena=row.arena,
+            commitment=row.commitment,
+            policy_hash=row.policy_hash,
+            prompt_hash=row.prompt_hash,
+            committed_at=row.created_at,
+        )
+        await self.house.producer.produce(
+            self.house.settings.topics.battles,
+            event.encode(),
+            key=row.battle_id.encode(),
+            headers=cloud_event("agon.battle.committed.v1", self.house.ingress_id, row.battle_id),
+        )
+
+    async def _ask(self, row: BattleRow, turn: TurnRow, a: GenerationRequest, b: GenerationRequest) -> None:
+        """Send both requests, at once; where one can't be sent, the turn has failed and the other is taken back."""
+        sent = await asyncio.gather(self.house.submit(a), self.house.submit(b), return_exceptions=True)
+        if isinstance(sent[0], Generation) and isinstance(sent[1], Generation):
+            self.turns.begin(row, turn, sent[0], sent[1])
+            return
+        ends = []
+        for request, found in zip((a, b), sent, strict=True):
+            code = None
+            if isinstance(found, Generation):
+                await found.close()
+                await self.house.abandon(request)
+            else:
+                code = (found.code if isinstance(found, AgonError) else None) or "not_sent"
+            ends.append(SideEnd("", None, code, None, None, None))
+        await battles.finish_turn(self.house.pool, turn.tenant, turn.battle_id, turn.turn, ends[0], ends[1])
+        raise _neutral(next(found for found in sent if isinstance(found, BaseException)))
+
+    async def _claim(self, identity: str, cast: NewVote) -> None:
+        """Raises `Conflict` where another outcome has the claim. The same one may be produced again: vote_ingest
+        counts a vote id once, and whoever claimed it may have died before Kafka had it."""
+        key = self.house.settings.keys.vote(identity)
+        if await self.house.redis.set(key, cast.outcome, nx=True, ex=CLAIM_LIFETIME):
+            return
+        claimed = await self.house.redis.get(key)
+        if claimed is not None and claimed.decode() != cast.outcome:
+            raise Conflict(f"You have voted `{claimed.decode()}`: a vote can't be changed.", code="already_voted")
+
+
+def _neutral(error: BaseException) -> BaseException:
+    """An error of sending, without the model's name in it."""
+    if isinstance(error, ModelNotFound | ModelNotServed):
+        return Unavailable("A model of this battle has just gone away. Start another battle.")
+    return error
+
+
+def _new_turn(row: BattleRow, number: int, prompt: list[dict[str, Any]]) -> TurnRow:
+    return TurnRow(
+        tenant=row.tenant,
+        battle_id=row.battle_id,
+        turn=number,
+        prompt=prompt,
+        request_a=secrets.token_hex(16),
+        request_b=secrets.token_hex(16),
+        seed_a=secrets.randbits(SEED_BITS),
+        seed_b=secrets.randbits(SEED_BITS),
+        created_at=now(),
+    )
+
+
+def _facts(row: BattleRow, turns: list[TurnRow]) -> Battle:
+    """What the rules of `agon.arena` go by."""
+    cast = None if row.voted_turn is None else Cast(row.voted_turn, row.voted_outcome)  # type: ignore[arg-type]
+    return Battle(
+        row.battle_id,
+        [
+            TurnFacts(
+                turn.turn,
+                turn.status,  # type: ignore[arg-type]
+                turn.shown_at is not None,
+                turn.prompt,
+                {"a": turn.answer_a, "b": turn.answer_b},
+            )
+            for turn in turns
+        ],
+        cast,
+    )

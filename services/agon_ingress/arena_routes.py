@@ -1,0 +1,83 @@
+"""The arena over HTTP: battles, turns, votes. No answer names a model before the voter's own vote."""
+
+import contextlib
+import re
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi.responses import StreamingResponse
+
+from agon.arena.events import position
+from agon.errors import RateLimited
+from agon_ingress.arena import Arena
+from agon_ingress.arena_bodies import BattleMade, NewBattle, NewTurn, NewVote, TurnMade, VoteTaken
+from agon_ingress.arena_turn import Turn
+
+router = APIRouter(prefix="/arena", tags=["arena"])
+
+SESSION_COOKIE = "agon_session"
+_SESSION = re.compile(r"^[A-Za-z0-9_-]{16,128}$")
+_LANGUAGE = re.compile(r"^\s*([A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8}){0,3})\s*(?:[,;]|$)")
+STREAM_HEADERS = {"cache-control": "no-store", "x-accel-buffering": "no"}
+
+
+def _arena(request: Request) -> Arena:
+    arena: Arena = request.app.state.arena
+    return arena
+
+
+def _session(request: Request) -> str | None:
+    """The session that the client sent, None where it sent none (or nothing that we gave out)."""
+    sent = request.cookies.get(SESSION_COOKIE)
+    return sent if sent is not None and _SESSION.match(sent) else None
+
+
+def _language(request: Request) -> str | None:
+    """The first tag of `Accept-Language`."""
+    found = _LANGUAGE.match(request.headers.get("accept-language", ""))
+    return found[1].lower() if found else None
+
+
+@router.post("/battles", status_code=201)
+async def create_battle(asked: NewBattle, request: Request, response: Response) -> BattleMade:
+    """Two models answer `prompt` or `messages`, and nobody tells which. Read `stream`, then vote with `ticket`."""
+    session = _session(request)
+    if session is None:
+        session = secrets.token_urlsafe(32)
+        response.set_cookie(
+            SESSION_COOKIE, session, path="/arena", httponly=True, samesite="lax", secure=request.url.scheme == "https"
+        )
+    return await _arena(request).battles.begin(asked, session, _language(request))
+
+
+@router.get("/battles/{battle_id}/stream", response_class=StreamingResponse)
+async def stream_battle(
+    battle_id: str,
+    request: Request,
+    turn: Annotated[int | None, Query(ge=1)] = None,
+    last_event_id: Annotated[str | None, Header()] = None,
+) -> StreamingResponse:
+    """Both answers of a turn (the last one, unless told) as server-sent events: `delta`, then `done` or `failed`, then
+    `end`. An event's id counts the characters shown of both sides: with `Last-Event-ID` the stream goes on behind it,
+    on any ingress."""
+    arena = _arena(request)
+    battle, turns = await arena.battles.read(battle_id)
+    row = arena.battles.facts(battle, turns).turn(turn).number
+    running = await arena.battles.turns.find(battle, turns[row - 1])
+    return StreamingResponse(
+        arena.events(running, *position(last_event_id)), media_type="text/event-stream", headers=STREAM_HEADERS
+    )
+
+
+@router.post("/battles/{battle_id}/turns", status_code=201)
+async def create_turn(battle_id: str, asked: NewTurn, request: Request) -> TurnMade:
+    """Ask both sides the next question, each with its own answers as context."""
+    return await _arena(request).battles.ask_further(battle_id, asked, _session(request))
+
+
+@router.post("/battles/{battle_id}/vote")
+async def create_vote(battle_id: str, cast: NewVote, request: Request) -> VoteTaken:
+    """Vote, and learn the names. The same vote again gives the same answer; another outcome is refused (409)."""
+    return await _arena(request).battles.vote(battle_id, cast, _session(request))
