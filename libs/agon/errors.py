@@ -11,6 +11,7 @@ AgonError                      has a message for the person who caused it, and w
 │   └── ModelNotFound      404 no model is registered under this name
 ├── MethodNotAllowed       405 the path exists, the method does not
 ├── Conflict               409 it was already done, differently
+│   └── Fenced             409 another process has taken over what this one was doing
 ├── Gone                   410 it was there and is over
 ├── RateLimited            429 too much at once; `retry_after` says when to come back
 ├── Unavailable            503 a part that this needs is away; `retry_after` says when to come back
@@ -122,6 +123,10 @@ class Conflict(AgonError):
     status = 409
     type = "invalid_request_error"
     code = "conflict"
+
+
+class Fenced(Conflict):
+    code = "fenced"
 
 
 class Gone(AgonError):

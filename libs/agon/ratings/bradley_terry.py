@@ -6,6 +6,7 @@ maximum exists and is unique up to that shift (Hunter, Annals of Statistics 32, 
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,7 @@ METHOD = "bradley_terry"
 _TOLERANCE = 1e-12
 _MOST_ITERATIONS = 100
 
-Array = npt.NDArray[np.float64]
+Array = npt.NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +95,16 @@ def _squared_scores(cells: PairCells, theta: Array, m: int) -> Array:
 
 
 def _sigmoid(x: Array) -> Array:
-    return np.exp(-np.logaddexp(0, -x))
+    probability: Array = np.exp(-np.logaddexp(0, -x))
+    return probability
 
 
 def _spread(i: npt.NDArray[np.int64], j: npt.NDArray[np.int64], values: Array, m: int) -> Array:
     """(M,) the sum over pairs of value * (e_i - e_j)."""
-    return np.bincount(i, values, m) - np.bincount(j, values, m)
+    total = np.zeros(m)
+    np.add.at(total, i, values)
+    np.subtract.at(total, j, values)
+    return total
 
 
 def _laplacian(i: npt.NDArray[np.int64], j: npt.NDArray[np.int64], weights: Array, m: int) -> Array:
@@ -142,4 +147,5 @@ def _ascend(
     while size > 1e-8 and likelihood(theta + size * step) < here + 1e-4 * size * slope - rounding:
         size /= 2
     moved = theta + size * step
-    return moved - moved.mean()
+    centred: Array = moved - moved.mean()
+    return centred

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-DB = Any  # asyncpg.Pool | asyncpg.Connection: asyncpg has no types
+from agon.store.pool import Connection, Pool
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,12 +150,12 @@ ORDER BY created_at DESC LIMIT $2
 """
 
 
-async def read_arena(db: DB, tenant: str, arena: str) -> ArenaRow | None:
+async def read_arena(db: Pool | Connection, tenant: str, arena: str) -> ArenaRow | None:
     row = await db.fetchrow(f"{_ARENA} WHERE tenant = $1 AND arena = $2", tenant, arena)
     return None if row is None else ArenaRow(**{**row, "policy": json.loads(row["policy"])})
 
 
-async def add_battle(pool: Any, battle: BattleRow, turn: TurnRow) -> None:
+async def add_battle(pool: Pool, battle: BattleRow, turn: TurnRow) -> None:
     """A battle and its first turn, in one transaction."""
     values = [getattr(battle, name) for name in BattleRow.__slots__][:19]
     values[11], values[16] = json.dumps(battle.policy), json.dumps(battle.sampling)
@@ -164,14 +164,14 @@ async def add_battle(pool: Any, battle: BattleRow, turn: TurnRow) -> None:
         await add_turn(connection, turn)
 
 
-async def add_turn(db: DB, turn: TurnRow) -> bool:
+async def add_turn(db: Pool | Connection, turn: TurnRow) -> bool:
     """A further turn; False where somebody else has just added this one."""
     values = [getattr(turn, name) for name in TurnRow.__slots__][:9]
     values[3] = json.dumps(turn.prompt, ensure_ascii=False)
     return await db.fetchval(_ADD_TURN, *values) is not None
 
 
-async def read_battle(db: DB, tenant: str, battle_id: str) -> tuple[BattleRow, list[TurnRow]] | None:
+async def read_battle(db: Pool | Connection, tenant: str, battle_id: str) -> tuple[BattleRow, list[TurnRow]] | None:
     """A battle with its turns by number."""
     row = await db.fetchrow(_BATTLE, tenant, battle_id)
     if row is None:
@@ -181,7 +181,7 @@ async def read_battle(db: DB, tenant: str, battle_id: str) -> tuple[BattleRow, l
     return battle, [TurnRow(**{**turn, "prompt": json.loads(turn["prompt"])}) for turn in turns]
 
 
-async def finish_turn(db: DB, tenant: str, battle_id: str, turn: int, a: SideEnd, b: SideEnd) -> bool:
+async def finish_turn(db: Pool | Connection, tenant: str, battle_id: str, turn: int, a: SideEnd, b: SideEnd) -> bool:
     """Both sides have ended; True for the one process that says so first."""
     failed = [side for side, end in (("a", a), ("b", b)) if end.error is not None]
     status = "failed" if failed else "finished"
@@ -192,25 +192,25 @@ async def finish_turn(db: DB, tenant: str, battle_id: str, turn: int, a: SideEnd
     return await db.fetchval(_FINISH, tenant, battle_id, turn, status, failed_side, *sides) is not None
 
 
-async def mark_shown(db: DB, tenant: str, battle_id: str, turn: int, pace: float) -> tuple[float, float]:
+async def mark_shown(db: Pool | Connection, tenant: str, battle_id: str, turn: int, pace: float) -> tuple[float, float]:
     """The showing begins. Gives the pace and the seconds since the first showing: those of the process that began,
     where it was another one."""
     row = await db.fetchrow(_SHOW, tenant, battle_id, turn, pace)
     return row["pace"], row["since"]
 
 
-async def mark_done(db: DB, tenant: str, battle_id: str, turn: int) -> None:
+async def mark_done(db: Pool | Connection, tenant: str, battle_id: str, turn: int) -> None:
     """All of both was shown."""
     await db.execute(_DONE, tenant, battle_id, turn)
 
 
-async def mark_voted(db: DB, tenant: str, battle_id: str, turn: int, outcome: str) -> tuple[int, str]:
+async def mark_voted(db: Pool | Connection, tenant: str, battle_id: str, turn: int, outcome: str) -> tuple[int, str]:
     """The vote is acknowledged and the names are told. Gives the (turn, outcome) that stands: the first one."""
     row = await db.fetchrow(_VOTED, tenant, battle_id, turn, outcome)
     return row["voted_turn"], row["voted_outcome"]
 
 
-async def unfinished_turns(db: DB, since: datetime, limit: int) -> list[tuple[str, str, int]]:
+async def unfinished_turns(db: Pool | Connection, since: datetime, limit: int) -> list[tuple[str, str, int]]:
     """The (tenant, battle, turn) of recent turns whose answers or whose showing nobody has finished."""
     return [tuple(row) for row in await db.fetch(_UNFINISHED, since, limit)]
 

@@ -116,10 +116,10 @@ CREATE TABLE agon.pair_cells (
     slice      text   NOT NULL,
     model_a    text   NOT NULL,
     model_b    text   NOT NULL CHECK (model_a <> model_b),
-    left_wins  bigint NOT NULL CHECK (left_wins >= 0),
-    right_wins bigint NOT NULL CHECK (right_wins >= 0),
-    ties       bigint NOT NULL CHECK (ties >= 0),
-    both_bad   bigint NOT NULL CHECK (both_bad >= 0),
+    left_wins  bigint NOT NULL DEFAULT 0 CHECK (left_wins >= 0),
+    right_wins bigint NOT NULL DEFAULT 0 CHECK (right_wins >= 0),
+    ties       bigint NOT NULL DEFAULT 0 CHECK (ties >= 0),
+    both_bad   bigint NOT NULL DEFAULT 0 CHECK (both_bad >= 0),
     PRIMARY KEY (tenant, arena, slice, model_a, model_b)
 );
 

@@ -1,0 +1,27 @@
+"""`agon.models`: the newest card of every model that was ever registered. Filled by the recorder."""
+
+from collections.abc import Sequence
+
+from agon.messages import ModelCard
+from agon.store.pool import Connection
+
+
+async def record(connection: Connection, cards: Sequence[ModelCard]) -> None:
+    """Store cards in the order in which they were published; a model's later card replaces its earlier one, and keeps
+    the time of the first."""
+    newest = {card.model: card for card in cards}
+    await connection.executemany(
+        """
+        INSERT INTO agon.models AS m
+            (model, digest, state, backend, owned_by, description, context_length, parameters, dtype, arena, created_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+        ON CONFLICT (tenant, model) DO UPDATE SET
+            digest = $2, state = $3, backend = $4, owned_by = $5, description = $6, context_length = $7,
+            parameters = $8, dtype = $9, arena = $10, recorded_at = now()
+        """,
+        [
+            (c.model, c.digest, c.state, c.backend, c.owned_by, c.description, c.context_length, c.parameters, c.dtype,
+             c.arena, c.created_at)
+            for c in newest.values()
+        ],
+    )  # fmt: skip

@@ -1,0 +1,73 @@
+"""Connections to Postgres, and what an error of it means to a consumer."""
+
+from datetime import timedelta
+from typing import Any, Literal, TypeAlias
+
+import asyncpg
+
+from agon.errors import InvalidRequest, SetupError
+
+Pool: TypeAlias = Any
+"""An `asyncpg.Pool`; asyncpg has no types."""
+Connection: TypeAlias = Any
+"""A connection, or the pool's proxy of one; inside `async with connection.transaction()` where a function says so."""
+
+
+async def open_pool(
+    postgres_url: str,
+    name: str,
+    *,
+    size: int = 4,
+    command_timeout: timedelta = timedelta(seconds=10),
+    connect_timeout: timedelta = timedelta(seconds=5),
+) -> Pool:
+    """A pool of at most `size` connections; the caller closes it. `name` is what Postgres lists the process as.
+
+    A transaction that does nothing for 10 s is ended by the server, so that a process that was stopped in the middle of
+    one holds no locks. Raises `SetupError` when the server can't be reached.
+    """
+    try:
+        return await asyncpg.create_pool(
+            postgres_url,
+            min_size=1,
+            max_size=size,
+            timeout=connect_timeout.total_seconds(),
+            command_timeout=command_timeout.total_seconds(),
+            server_settings={
+                "application_name": name,
+                "idle_in_transaction_session_timeout": "10s",
+                "jit": "off",
+            },
+        )
+    except (OSError, TimeoutError, asyncpg.PostgresError, ValueError) as error:
+        raise SetupError(f"Postgres does not answer ({error}): check AGON_POSTGRES_URL") from error
+
+
+def classify(error: Exception) -> Literal["transient", "poison", "bug"]:
+    """What to do about an error while storing a batch: try again, look for the record that caused it, or stop.
+
+    `poison` is a value that Postgres can't hold, such as a NUL in a text.
+    """
+    if isinstance(
+        error,
+        InvalidRequest
+        | asyncpg.DataError
+        | asyncpg.IntegrityConstraintViolationError
+        | asyncpg.ProgramLimitExceededError,
+    ):
+        return "poison"
+    if isinstance(
+        error,
+        OSError
+        | TimeoutError
+        | asyncpg.InterfaceError
+        | asyncpg.PostgresConnectionError
+        | asyncpg.TransactionRollbackError
+        | asyncpg.InsufficientResourcesError
+        | asyncpg.OperatorInterventionError
+        | asyncpg.ObjectInUseError
+        | asyncpg.InternalClientError
+        | asyncpg.IdleInTransactionSessionTimeoutError,
+    ):
+        return "transient"
+    return "bug"

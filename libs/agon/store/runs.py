@@ -1,0 +1,103 @@
+"""Published runs: `agon.rating_runs` and `agon.rating_run_rows`, kept for ever and recorded in the ledger."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from agon.store.cells import Slice
+from agon.store.leaderboard import Board, BoardRow, row_values, unranked_json
+from agon.store.pool import Pool
+from agon.store.votes import lock_arenas
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A board fitted cold, how it was computed, and its entry in the ledger (the bytes as text, and their leaf hash)."""
+
+    tenant: str
+    board: Board
+    gradient: float | None
+    iterations: int | None
+    parameters: Mapping[str, Any]
+    code_version: str
+    entry: str
+    leaf_hash: bytes
+
+
+async def unpublished(pool: Pool, method: str, tenant: str | None = None, arena: str | None = None) -> list[Slice]:
+    """Slices with votes that no published run knows."""
+    rows = await pool.fetch(
+        """
+        SELECT s.tenant, s.arena, s.slice FROM agon.rating_slices s
+        WHERE ($2::text IS NULL OR s.tenant = $2) AND ($3::text IS NULL OR s.arena = $3) AND NOT EXISTS (
+            SELECT FROM agon.rating_runs r WHERE r.tenant = s.tenant AND r.arena = s.arena AND r.slice = s.slice
+                AND r.method = $1 AND r.as_of >= s.changed)
+        ORDER BY s.tenant, s.arena, s.slice
+        """,
+        method,
+        tenant,
+        arena,
+    )
+    return [Slice(*row) for row in rows]
+
+
+async def leaves_up_to(pool: Pool, where: Slice, seq: int) -> list[bytes]:
+    """The leaf hashes of an arena's ledger up to the vote with this seq: the inputs of a run."""
+    rows = await pool.fetch(
+        """
+        SELECT hash FROM agon.ledger_leaves WHERE tenant = $1 AND arena = $2
+          AND leaf <= (SELECT leaf FROM agon.votes WHERE tenant = $1 AND arena = $2 AND seq = $3)
+        ORDER BY leaf
+        """,
+        where.tenant,
+        where.arena,
+        seq,
+    )
+    return [row["hash"] for row in rows]
+
+
+async def publish(pool: Pool, run: Run) -> bool:
+    """Store a run, its rows and its ledger entry in one transaction. False where the same run is there already."""
+    board = run.board
+    where = (run.tenant, board.arena, board.slice, board.method, board.as_of)
+    async with pool.acquire() as connection, connection.transaction():
+        arenas = await lock_arenas(connection, [(run.tenant, board.arena)])
+        if await connection.fetchval(
+            "SELECT 1 FROM agon.rating_runs "
+            "WHERE tenant = $1 AND arena = $2 AND slice = $3 AND method = $4 AND as_of = $5",
+            *where,
+        ):
+            return False
+        leaf = arenas[run.tenant, board.arena].leaves
+        await connection.execute(
+            "INSERT INTO agon.ledger_leaves (tenant, arena, leaf, kind, entry, hash) "
+            "VALUES ($1, $2, $3, 'leaderboard', $4, $5)",
+            *where[:2],
+            leaf,
+            run.entry,
+            run.leaf_hash,
+        )
+        await connection.execute(
+            """
+            INSERT INTO agon.rating_runs (tenant, arena, slice, method, as_of, votes, unranked, gradient, iterations,
+                                          parameters, code_version, leaf, published_at)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+            """,
+            *where,
+            board.votes,
+            unranked_json(board.unranked),
+            run.gradient,
+            run.iterations,
+            json.dumps(run.parameters),
+            run.code_version,
+            leaf,
+            board.published_at,
+        )
+        await connection.copy_records_to_table(
+            "rating_run_rows",
+            schema_name="agon",
+            columns=("tenant", "arena", "slice", "method", "as_of", *BoardRow.model_fields),
+            records=[where + row_values(row) for row in board.rows],
+        )
+    return True
