@@ -12,7 +12,7 @@ router = APIRouter(prefix="/v1", tags=["models"])
 
 
 class Model(BaseModel):
-    """OpenAI's model object."""
+    """OpenAI's model object, and how large the model is."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -21,10 +21,19 @@ class Model(BaseModel):
     created: int
     """Epoch seconds."""
     owned_by: str
+    context_length: int
+    """Tokens of prompt and answer together."""
+    parameters: int | None
 
     @classmethod
     def of(cls, card: ModelCard) -> "Model":
-        return cls(id=card.model, created=int(card.created_at.timestamp()), owned_by=card.owned_by)
+        return cls(
+            id=card.model,
+            created=int(card.created_at.timestamp()),
+            owned_by=card.owned_by,
+            context_length=card.context_length,
+            parameters=card.parameters,
+        )
 
 
 class ModelList(BaseModel):

@@ -1,10 +1,10 @@
 """Is it alive, is it ready, how is it doing. Public: `/healthz`, `/readyz`. Internal only: `/metrics`, `/admin/models`,
 because load and workers would tell a voter which model is at work."""
 
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import APIRouter, FastAPI, Request, Response
-from fastapi.responses import JSONResponse
+from pydantic import BaseModel
 
 from agon_ingress.house import House
 
@@ -23,16 +23,24 @@ async def healthz() -> dict[str, str]:
     return {"status": "ok"}
 
 
-@router.get("/readyz")
-async def readyz(request: Request) -> Response:
+class Readiness(BaseModel):
+    """Each dependency with `ok`, or what is wrong with it."""
+
+    status: Literal["ok", "unavailable"]
+    dependencies: dict[str, str]
+
+
+@router.get("/readyz", responses={503: {"model": Readiness}})
+async def readyz(request: Request, response: Response) -> Readiness:
     """200 when every dependency answers and a model is served; else 503, and which one is missing."""
     house = _house(request)
     parts = {name: problem or "ok" for name, problem in house.health.problems.items()}
     parts["registry"] = "ok" if house.registry.loaded.is_set() else "not read yet"
     parts["models"] = "ok" if house.registry.served() else "no registered model has a live worker"
-    ready = all(state == "ok" for state in parts.values())
-    status = "ok" if ready else "unavailable"
-    return JSONResponse({"status": status, "dependencies": parts}, 200 if ready else 503)
+    if all(state == "ok" for state in parts.values()):
+        return Readiness(status="ok", dependencies=parts)
+    response.status_code = 503
+    return Readiness(status="unavailable", dependencies=parts)
 
 
 @internal.get("/metrics")

@@ -1,0 +1,71 @@
+"""The running ingress, as the command line talks to it: plain HTTP from the standard library."""
+
+import http.client
+import json
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+from agon.errors import AgonError, SetupError
+
+CONNECT_SECONDS = 5.0
+ANSWER_SECONDS = 600.0
+
+
+def get(url: str, path: str) -> Any:
+    """The JSON that a path answers with. Raises `SetupError` when nobody is there, `AgonError` for an error answer."""
+    with _ask(url, "GET", path) as response:
+        return _json(response.read(), url)
+
+
+def stream(url: str, path: str, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """POST, and yield the events of the answer as they come. Leaving early closes the connection, which stops the
+    server's work. Raises like `get`, also for an error that comes after the first token."""
+    with _ask(url, "POST", path, json.dumps(body).encode()) as response:
+        while line := response.readline():
+            if not line.startswith(b"data: "):
+                continue  # a comment, which only keeps the connection alive, or the blank line between events
+            data = line[len(b"data: ") :].strip()
+            if data == b"[DONE]":
+                return
+            event = _json(data, url)
+            if error := event.get("error"):
+                raise _error(error)
+            yield event
+    raise AgonError(f"{url} closed the connection before the answer was complete")
+
+
+@contextmanager
+def _ask(url: str, method: str, path: str, body: bytes | None = None) -> Iterator[http.client.HTTPResponse]:
+    try:
+        parts = urlsplit(url if "//" in url else f"http://{url}")
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError
+        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        connection = kind(parts.hostname, parts.port, timeout=CONNECT_SECONDS)
+    except ValueError:
+        raise SetupError(f"`{url}` is no URL: write it like http://127.0.0.1:8000") from None
+    with closing(connection):
+        try:
+            connection.connect()
+            connection.sock.settimeout(ANSWER_SECONDS)
+            connection.request(method, parts.path.rstrip("/") + path, body, {"content-type": "application/json"})
+            response = connection.getresponse()
+            if response.status >= 400:
+                raise _error(_json(response.read(), url).get("error", {}))
+            yield response
+        except (OSError, http.client.HTTPException) as error:
+            told = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            raise SetupError(f"no answer from {url}: {told}. Is it running? `agon up` starts it.") from error
+
+
+def _json(data: bytes, url: str) -> Any:
+    try:
+        return json.loads(data)
+    except ValueError:
+        raise SetupError(f"{url} answers, but it is not agon: it sent no JSON") from None
+
+
+def _error(told: dict[str, Any]) -> AgonError:
+    return AgonError(str(told.get("message") or "the server reported an error without a message"))
