@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 import signal
 import socket
 import sys
@@ -13,13 +14,14 @@ from fastapi import FastAPI
 from agon import __version__
 from agon.errors import SetupError
 from agon.telemetry import Metrics, configure_logging
-from agon_ingress import chat, errors, front, models, probes
+from agon_ingress import arena_routes, chat, errors, front, models, openapi, probes
+from agon_ingress.arena import open_arena
 from agon_ingress.edge import Edge
 from agon_ingress.house import open_house
 from agon_ingress.server import listen, make_server, serving
 from agon_ingress.settings import IngressSettings
 
-ROUTERS = (front.router, chat.router, models.router, probes.router)
+ROUTERS = (front.router, chat.router, models.router, arena_routes.router, probes.router)
 
 
 def create_app(settings: IngressSettings, internal: socket.socket | None = None) -> FastAPI:
@@ -30,6 +32,7 @@ def create_app(settings: IngressSettings, internal: socket.socket | None = None)
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with contextlib.AsyncExitStack() as stack:
             app.state.house = await stack.enter_async_context(open_house(settings, metrics))
+            app.state.arena = await stack.enter_async_context(open_arena(app.state.house))
             if internal is not None:
                 await stack.enter_async_context(serving(probes.internal_app(app.state.house), internal))
             yield
@@ -39,6 +42,7 @@ def create_app(settings: IngressSettings, internal: socket.socket | None = None)
     app.add_middleware(Edge, max_body_bytes=settings.max_body_bytes, metrics=metrics)
     for router in ROUTERS:
         app.include_router(router)
+    app.openapi = functools.partial(openapi.document, app)  # type: ignore[method-assign]
     return app
 
 

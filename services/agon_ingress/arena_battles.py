@@ -13,15 +13,16 @@ from agon.arena.battle import Turn as TurnFacts
 from agon.arena.commitment import commit, digest, new_nonce
 from agon.arena.pairing import named, pairing
 from agon.arena.votes import vote_id
+from agon.bus.headers import event_headers
 from agon.errors import AgonError, Conflict, Forbidden, ModelNotFound, ModelNotServed, NotFound, Unavailable
 from agon.messages import BattleCommitted, ChatMessage, GenerationRequest, VoteCast, now
+from agon.messages.base import ID_REGEX
 from agon.store import battles
 from agon.store.battles import BattleRow, SideEnd, TurnRow
 from agon_ingress.arena_bodies import BattleMade, Models, NewBattle, NewTurn, NewVote, TurnMade, VoteTaken
 from agon_ingress.arena_turns import Turns
 from agon_ingress.generation import Generation
 from agon_ingress.house import SEED_BITS, House
-from agon_ingress.kafka import cloud_event
 
 TENANT = "default"
 CLAIM_LIFETIME = tickets.LIFETIME + timedelta(hours=1)
@@ -91,7 +92,7 @@ class Battles:
         row, turns = await self.read(battle_id)
         at = now()
         self._check_owner(row, asked.ticket, session)
-        facts = _facts(row, turns)
+        facts = facts_of(row, turns)
         number = facts.check_next_turn()
         prompt = asked.asked()
         turn = _new_turn(row, number, prompt)
@@ -112,7 +113,7 @@ class Battles:
         the one taken before, `Unavailable` when it may not have arrived: sending it again is safe.
         """
         row, turns = await self.read(battle_id)
-        facts = _facts(row, turns)
+        facts = facts_of(row, turns)
         turn = facts.turn(cast.turn)
         at = now()
         held = tickets.verify(
@@ -142,7 +143,7 @@ class Battles:
                 self.house.settings.topics.votes,
                 vote.encode(),
                 key=battle_id.encode(),
-                headers=cloud_event("agon.vote.cast.v1", self.house.ingress_id, identity),
+                headers=event_headers(vote, id=identity, source=self.house.ingress_id),
             )
             stands = await battles.mark_voted(self.house.pool, row.tenant, battle_id, turn.number, cast.outcome)
             if stands != (turn.number, cast.outcome):
@@ -151,7 +152,9 @@ class Battles:
 
     async def read(self, battle_id: str) -> tuple[BattleRow, list[TurnRow]]:
         """A battle's rows. Raises `NotFound`."""
-        found = await battles.read_battle(self.house.pool, TENANT, battle_id)
+        found = None
+        if ID_REGEX.match(battle_id):
+            found = await battles.read_battle(self.house.pool, TENANT, battle_id)
         if found is None:
             raise NotFound("There is no such battle.")
         return found
@@ -209,7 +212,7 @@ class Battles:
             self.house.settings.topics.battles,
             event.encode(),
             key=row.battle_id.encode(),
-            headers=cloud_event("agon.battle.committed.v1", self.house.ingress_id, row.battle_id),
+            headers=event_headers(event, id=f"{row.battle_id}-0", source=self.house.ingress_id),
         )
 
     async def _ask(self, row: BattleRow, turn: TurnRow, a: GenerationRequest, b: GenerationRequest) -> None:
@@ -236,9 +239,10 @@ class Battles:
         key = self.house.settings.keys.vote(identity)
         if await self.house.redis.set(key, cast.outcome, nx=True, ex=CLAIM_LIFETIME):
             return
-        claimed = await self.house.redis.get(key)
-        if claimed is not None and claimed.decode() != cast.outcome:
-            raise Conflict(f"You have voted `{claimed.decode()}`: a vote can't be changed.", code="already_voted")
+        value = await self.house.redis.get(key)
+        claimed = value.decode() if isinstance(value, bytes) else value
+        if claimed not in (None, cast.outcome):
+            raise Conflict(f"You have voted `{claimed}`: a vote can't be changed.", code="already_voted")
 
 
 def _neutral(error: BaseException) -> BaseException:
@@ -262,7 +266,7 @@ def _new_turn(row: BattleRow, number: int, prompt: list[dict[str, Any]]) -> Turn
     )
 
 
-def _facts(row: BattleRow, turns: list[TurnRow]) -> Battle:
+def facts_of(row: BattleRow, turns: list[TurnRow]) -> Battle:
     """What the rules of `agon.arena` go by."""
     cast = None if row.voted_turn is None else Cast(row.voted_turn, row.voted_outcome)  # type: ignore[arg-type]
     return Battle(

@@ -1,25 +1,26 @@
 """The arena over HTTP: battles, turns, votes. No answer names a model before the voter's own vote."""
 
-import contextlib
 import re
 import secrets
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
 
 from agon.arena.events import position
-from agon.errors import RateLimited
+from agon.messages.base import Id
+from agon.store.leaderboard import METHOD, OVERALL, Board
 from agon_ingress.arena import Arena
+from agon_ingress.arena_battles import facts_of
 from agon_ingress.arena_bodies import BattleMade, NewBattle, NewTurn, NewVote, TurnMade, VoteTaken
-from agon_ingress.arena_turn import Turn
 
 router = APIRouter(prefix="/arena", tags=["arena"])
 
 SESSION_COOKIE = "agon_session"
 _SESSION = re.compile(r"^[A-Za-z0-9_-]{16,128}$")
 _LANGUAGE = re.compile(r"^\s*([A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8}){0,3})\s*(?:[,;]|$)")
+Name = Annotated[str, Query(min_length=1, max_length=128, pattern=r"^[!-~]+$")]
 STREAM_HEADERS = {"cache-control": "no-store", "x-accel-buffering": "no"}
 
 
@@ -38,6 +39,10 @@ def _language(request: Request) -> str | None:
     """The first tag of `Accept-Language`."""
     found = _LANGUAGE.match(request.headers.get("accept-language", ""))
     return found[1].lower() if found else None
+
+
+def _event_stream(arena: Arena, events: AsyncIterator[bytes]) -> StreamingResponse:
+    return StreamingResponse(arena.streams.count(events), media_type="text/event-stream", headers=STREAM_HEADERS)
 
 
 @router.post("/battles", status_code=201)
@@ -63,12 +68,12 @@ async def stream_battle(
     `end`. An event's id counts the characters shown of both sides: with `Last-Event-ID` the stream goes on behind it,
     on any ingress."""
     arena = _arena(request)
+    arena.streams.check()
     battle, turns = await arena.battles.read(battle_id)
-    row = arena.battles.facts(battle, turns).turn(turn).number
-    running = await arena.battles.turns.find(battle, turns[row - 1])
-    return StreamingResponse(
-        arena.events(running, *position(last_event_id)), media_type="text/event-stream", headers=STREAM_HEADERS
-    )
+    number = facts_of(battle, turns).turn(turn).number
+    running = await arena.turns.find(battle, turns[number - 1])
+    events = running.events(*position(last_event_id), arena.house.settings.heartbeat_every.total_seconds())
+    return _event_stream(arena, events)
 
 
 @router.post("/battles/{battle_id}/turns", status_code=201)
@@ -81,3 +86,20 @@ async def create_turn(battle_id: str, asked: NewTurn, request: Request) -> TurnM
 async def create_vote(battle_id: str, cast: NewVote, request: Request) -> VoteTaken:
     """Vote, and learn the names. The same vote again gives the same answer; another outcome is refused (409)."""
     return await _arena(request).battles.vote(battle_id, cast, _session(request))
+
+
+@router.get("/leaderboard")
+async def get_leaderboard(request: Request, arena: Id = "main", slice: Name = OVERALL, method: Name = METHOD) -> Board:
+    """The board of an arena. One without votes has no rows and says `votes: 0`; an unknown arena is a 404."""
+    return await _arena(request).boards.read(arena, slice, method)
+
+
+@router.get("/leaderboard/stream", response_class=StreamingResponse)
+async def stream_leaderboard(
+    request: Request, arena: Id = "main", slice: Name = OVERALL, method: Name = METHOD
+) -> StreamingResponse:
+    """The same object as server-sent `board` events: at once, and whenever it changes."""
+    house = _arena(request)
+    house.streams.check()
+    await house.boards.read(arena, slice, method)  # an unknown arena is a 404, not an empty stream
+    return _event_stream(house, house.boards.events(arena, slice, method))

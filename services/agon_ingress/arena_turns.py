@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from agon.arena.battle import Side as SideName
 from agon.arena.pacing import Rates, Rules
+from agon.bus.headers import event_headers
 from agon.errors import Unavailable
 from agon.messages import BattleTurnFinished, now
 from agon.store import battles
@@ -19,7 +20,6 @@ from agon_ingress.arena_side import Frames
 from agon_ingress.arena_turn import Diary, Turn
 from agon_ingress.generation import Generation
 from agon_ingress.house import House
-from agon_ingress.kafka import cloud_event
 
 log = logging.getLogger(__name__)
 
@@ -141,7 +141,7 @@ class Turns:
                 self._house.settings.topics.battles,
                 event.encode(),
                 key=row.battle_id.encode(),
-                headers=cloud_event("agon.battle.turn.finished.v1", self._house.ingress_id, row.battle_id),
+                headers=event_headers(event, id=f"{row.battle_id}-{row.turn}", source=self._house.ingress_id),
             )
         except Unavailable as error:
             log.warning("the end of battle %s turn %d is not on Kafka: %s", row.battle_id, row.turn, error)

@@ -1,0 +1,56 @@
+"""The arena's part of the ingress, built once per process: reached by routes as `request.app.state.arena`."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from agon.errors import RateLimited
+from agon_ingress.arena_battles import Battles
+from agon_ingress.arena_board import Boards
+from agon_ingress.arena_turns import Turns
+from agon_ingress.house import House
+
+MOST_STREAMS = 2048
+"""Streams open to voters at once: each costs a socket and a task."""
+
+
+@dataclass(slots=True)
+class Streams:
+    """Counts the streams that are open, up to the most that may be."""
+
+    most: int
+    open: int = 0
+
+    def check(self) -> None:
+        """Raises `RateLimited` where one more would be too many."""
+        if self.open >= self.most:
+            raise RateLimited(f"{self.open} streams are open, which is the most. Try again shortly.")
+
+    async def count(self, events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        """These events, counted as open while somebody reads them."""
+        self.open += 1
+        try:
+            async for event in events:
+                yield event
+        finally:
+            self.open -= 1
+
+
+@dataclass(slots=True)
+class Arena:
+    """Battles and boards of this process."""
+
+    house: House
+    turns: Turns
+    battles: Battles
+    boards: Boards
+    streams: Streams = field(default_factory=lambda: Streams(MOST_STREAMS))
+
+
+@asynccontextmanager
+async def open_arena(house: House) -> AsyncIterator[Arena]:
+    """Build the arena; leaving it cuts the turns that still run here, for another ingress to go on with."""
+    turns = Turns(house)
+    boards = Boards(house)
+    async with turns.running(), boards.running():
+        yield Arena(house, turns, Battles(house, turns), boards)
