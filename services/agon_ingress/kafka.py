@@ -44,7 +44,7 @@ class Producer:
         except UnknownTopicOrPartitionError:
             raise Unavailable(f"the Kafka topic {topic} does not exist: run `agon topics apply`") from None
         except (KafkaError, TimeoutError) as error:
-            raise Unavailable(f"Kafka did not take the record: {error or 'no answer in time'}") from error
+            raise Unavailable(f"Kafka did not take the record: {str(error) or 'no answer in time'}") from error
 
     async def partitions(self, topic: str) -> list[int]:
         """The topic's partitions, ascending. Raises `Unavailable` when it has none or Kafka is away."""

@@ -28,7 +28,8 @@ class IngressSettings(Settings):
     """A comment goes out after so much silence: proxies cut idle connections, some after 15 s."""
     deadline_grace: Positive = timedelta(seconds=5)
     """How long after a request's deadline its worker may still tell its end, before the ingress ends the stream."""
-    produce_timeout: Positive = timedelta(seconds=5)
+    produce_timeout: Positive = timedelta(seconds=3)
+    """A request whose record Kafka has not taken by then is answered 503."""
     drain_timeout: Annotated[timedelta, Field(ge=timedelta(0))] = timedelta(seconds=10)
     """On SIGTERM open answers may go on for so long; then they end with an error."""
 
