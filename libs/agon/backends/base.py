@@ -1,16 +1,32 @@
 """The seam between the inference service and whatever generates: submit, cancel, and events that come back.
 
-A backend serves one model. It knows nothing of Kafka, Redis or HTTP. Its events come in the order they happened; every
-submitted job gets exactly one terminal event (`Finished` or `Failed`), also after `cancel`, also when the backend
-breaks. Two shapes: a `SteppedBackend` does its work inside `step()`, called by the process' one compute thread; a
-`PushingBackend` has its own way of running (an HTTP client) and calls the `emit` that it was started with.
+A backend serves one model. It knows nothing of Kafka, Redis or HTTP. Its events (the engine's own, from
+`agon.engine.events`) come in the order they happened; every submitted job gets exactly one terminal event (`Finished` or
+`Failed`), also after `cancel`, also when the backend breaks. Two shapes: a `SteppedBackend` does its work inside `step()`,
+called by the process' one compute thread; a `PushingBackend` has its own way of running (an HTTP client) and calls the
+`emit` that it was started with.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+from agon.engine.events import Admitted, Event, Failed, Finished, Tokens
 from agon.messages import GenerationRequest, ModelCard
+
+__all__ = [
+    "Admitted",
+    "Backend",
+    "Emit",
+    "Event",
+    "Failed",
+    "Finished",
+    "Job",
+    "Load",
+    "PushingBackend",
+    "SteppedBackend",
+    "Tokens",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,50 +48,6 @@ class Job:
         return self.request.key
 
 
-@dataclass(frozen=True, slots=True)
-class Admitted:
-    """The prompt was accepted."""
-
-    key: str
-    prompt_tokens: int
-    cached_tokens: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Tokens:
-    """New tokens of one choice, `at` tokens after its start. `text` may be empty (a stop string is held back), and so
-    may `token_ids`, once, with a `finish_reason`: a resumed choice whose emitted tokens had already ended it.
-    """
-
-    key: str
-    choice: int
-    at: int
-    token_ids: tuple[int, ...]
-    text: str
-    finish_reason: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """All choices have ended by themselves. `completion_tokens` counts all tokens, those of earlier attempts too."""
-
-    key: str
-    prompt_tokens: int
-    completion_tokens: int
-    cached_tokens: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """The job ended otherwise: `error` is an `agon.errors.AgonError` (Cancelled, Expired, InvalidRequest, ...)."""
-
-    key: str
-    error: Exception
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-
-
-Event = Admitted | Tokens | Finished | Failed
 Emit = Callable[[Sequence[Event]], None]
 
 

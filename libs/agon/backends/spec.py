@@ -12,17 +12,15 @@ A comma inside a value is written `\\,`.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from pydantic import TypeAdapter, ValidationError
 
 from agon.backends.base import Backend
+from agon.engine.params import Limits
 from agon.errors import SetupError
 from agon.messages.base import ModelName
 from agon.messages.models import BackendKind
-
-if TYPE_CHECKING:
-    from agon.backends.engine import EngineLimits
 
 _MODEL = TypeAdapter(ModelName)
 
@@ -76,7 +74,7 @@ class BackendSpec:
         return cls(model, "engine", source)
 
 
-def load(spec: BackendSpec, limits: "EngineLimits | None" = None) -> Backend:
+def load(spec: BackendSpec, limits: Limits | None = None) -> Backend:
     """Make the backend; an engine reads its weights here, which blocks for seconds (call it off the event loop).
 
     `limits` bound an engine's memory and batch. Raises `SetupError` when the model cannot be served here.
@@ -93,4 +91,4 @@ def load(spec: BackendSpec, limits: "EngineLimits | None" = None) -> Backend:
         case "engine":
             from agon.backends.engine import EngineBackend
 
-            return EngineBackend.load(spec.model, spec.source, limits)
+            return EngineBackend.from_source(spec.model, spec.source, limits)

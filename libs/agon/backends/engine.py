@@ -1,0 +1,132 @@
+"""Our own engine as a backend: one transformers model, stepped by the compute thread."""
+
+import hashlib
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
+
+from agon.backends.base import Event, Failed, Job, Load
+from agon.engine import Limits, Request, SamplingParams
+from agon.engine.engine import Engine
+from agon.engine.hub import FILES, resolve
+from agon.engine.params import Prompt
+from agon.errors import AgonError, InvalidRequest
+from agon.messages import GenerationRequest, ModelCard, now
+
+_PRIORITIES = {"interactive": 0, "batch": 1}
+_BLOCK = 1024 * 1024
+_file_digests: dict[tuple[Path, int, int], bytes] = {}
+
+
+def folder_digest(folder: Path, dtype: str) -> str:
+    """`sha256:...` over everything in a model's folder that decides its answers: weights, tokenizer, template, dtype.
+
+    Files are read in blocks, once per process as long as size and time of change stay the same.
+    """
+    whole = hashlib.sha256(dtype.encode())
+    for file in sorted({path for pattern in FILES for path in folder.glob(pattern)}):
+        whole.update(f"\0{file.name}\0".encode())
+        whole.update(_file_digest(file))
+    return f"sha256:{whole.hexdigest()}"
+
+
+def _file_digest(file: Path) -> bytes:
+    stat = file.stat()
+    seen = (file.resolve(), stat.st_size, stat.st_mtime_ns)
+    if seen not in _file_digests:
+        digest = hashlib.sha256()
+        with file.open("rb") as stream:
+            while block := stream.read(_BLOCK):
+                digest.update(block)
+        _file_digests[seen] = digest.digest()
+    return _file_digests[seen]
+
+
+class EngineBackend:
+    """A `SteppedBackend` around an `Engine`."""
+
+    resumable = True
+
+    def __init__(self, engine: Engine, card: ModelCard) -> None:
+        self.engine = engine
+        self._card = card
+        self._refused: deque[Failed] = deque()
+
+    @classmethod
+    def from_source(cls, model: str, source: str, limits: Limits | None = None, dtype: str = "float32") -> Self:
+        """Read a model under its public name. Blocks for seconds; raises `SetupError` when it cannot be served."""
+        folder = resolve(source)
+        engine = Engine.from_pretrained(folder, limits, dtype=dtype)
+        card = ModelCard(
+            model=model,
+            digest=folder_digest(folder, dtype),
+            backend="engine",
+            context_length=engine.context_length,
+            parameters=engine.model.parameters,
+            dtype=dtype,
+            created_at=now(),
+        )
+        return cls(engine, card)
+
+    @property
+    def card(self) -> ModelCard:
+        return self._card
+
+    def submit(self, job: Job) -> None:
+        try:
+            request = as_request(job)
+        except AgonError as error:
+            self._refused.append(Failed(job.key, error))
+        else:
+            self.engine.submit(request)
+
+    def cancel(self, key: str) -> None:
+        self.engine.cancel(key)
+
+    def load(self) -> Load:
+        running, waiting = self.engine.counts
+        return Load(running, waiting, self.engine.limits.max_sequences, self.engine.cache_used)
+
+    def step(self) -> Sequence[Event]:
+        refused = [self._refused.popleft() for _ in range(len(self._refused))]
+        return [*refused, *self.engine.step()]
+
+    def idle_for(self) -> float | None:
+        return 0.0 if self._refused or self.engine.busy else None
+
+
+def as_request(job: Job) -> Request:
+    """A job in the engine's words. Raises `InvalidRequest` for what an engine cannot do."""
+    asked = job.request
+    if asked.kind == "embedding":
+        raise InvalidRequest("this model generates text, it has no embeddings", param="kind")
+    params = SamplingParams(
+        temperature=asked.temperature,
+        top_p=asked.top_p,
+        top_k=asked.top_k,
+        seed=asked.seed,
+        max_tokens=asked.limit,
+        n=asked.n,
+        stop=asked.stop,
+        ignore_eos=asked.ignore_eos,
+    )
+    return Request(
+        key=job.key,
+        prompt=_prompt(asked),
+        params=params,
+        emitted=job.emitted,
+        ended=job.ended,
+        deadline=asked.deadline.timestamp() if asked.deadline else None,
+        priority=_PRIORITIES[asked.priority],
+    )
+
+
+def _prompt(asked: GenerationRequest) -> Prompt:
+    if asked.kind == "completion":
+        return asked.prompt or ""
+    # `developer` is OpenAI's newer word for what chat templates know as `system`.
+    return [
+        {"role": "system" if message.role == "developer" else message.role, "content": message.text()}
+        for message in asked.messages or ()
+    ]

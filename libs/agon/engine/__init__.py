@@ -1,0 +1,41 @@
+"""Continuous batching for transformers models: submit, step, tokens as they come.
+
+    from agon.engine import Engine, SamplingParams
+
+    engine = Engine.from_pretrained("path/to/model")
+    for answer in engine.generate(["Once upon a time"], SamplingParams(temperature=0, max_tokens=32)):
+        print(answer.text)
+
+Knows nothing of Kafka, Redis or HTTP, and of agon only its errors. torch is imported with `Engine`, not before: the
+events and parameters alone are free.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from agon.engine.events import Admitted, Event, Failed, Finished, Tokens
+from agon.engine.params import Limits, Request, SamplingParams
+
+if TYPE_CHECKING:
+    from agon.engine.engine import Answer, Choice, Engine
+
+__all__ = [
+    "Admitted",
+    "Answer",
+    "Choice",
+    "Engine",
+    "Event",
+    "Failed",
+    "Finished",
+    "Limits",
+    "Request",
+    "SamplingParams",
+    "Tokens",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("Answer", "Choice", "Engine"):
+        from agon.engine import engine
+
+        return getattr(engine, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,98 @@
+"""Loads a transformers decoder whose attention is ours, and runs it on packed steps."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from agon.engine.attention import NAME, PagedAttention
+from agon.engine.kv import CacheShape
+from agon.errors import SetupError
+
+SERVED = frozenset({"llama", "qwen2", "qwen3"})
+"""Architectures (`model_type`) whose tokens a contract test compares with `generate`."""
+DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+class LanguageModel:
+    """A causal language model of transformers, for packed steps without a batch dimension."""
+
+    def __init__(self, model: Any) -> None:
+        """Take a model that is loaded already. Raises `SetupError`, with the reason, for one that cannot be served."""
+        refuse_unserved(model.config)
+        model.set_attn_implementation(NAME)
+        self._model = model.eval()
+        self.config = model.config
+        self.device: torch.device = model.device
+        self.dtype: torch.dtype = model.dtype
+        self.vocabulary: int = model.config.vocab_size
+        self.context_length: int = model.config.max_position_embeddings
+        self.parameters: int = sum(tensor.numel() for tensor in model.parameters())
+
+    @classmethod
+    def from_pretrained(cls, folder: Path, dtype: str = "float32", device: str = "cpu") -> "LanguageModel":
+        """Read a transformers folder: safetensors only, no code of the model. Raises `SetupError` with the reason."""
+        from transformers import AutoConfig, AutoModelForCausalLM
+
+        if dtype not in DTYPES:
+            raise SetupError(f"the dtype {dtype} is not one of {', '.join(DTYPES)}")
+        try:
+            config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+            refuse_unserved(config)
+            model = AutoModelForCausalLM.from_pretrained(
+                folder,
+                dtype=DTYPES[dtype],
+                attn_implementation=NAME,
+                use_safetensors=True,
+                trust_remote_code=False,
+            )
+        except (OSError, ValueError, RuntimeError, KeyError) as error:
+            first = (str(error) or type(error).__name__).strip().splitlines()[0]
+            raise SetupError(f"the model {folder} cannot be loaded: {first}") from error
+        torch.nn.Module.to(model, device)
+        return cls(model)
+
+    @property
+    def cache_shape(self) -> CacheShape:
+        config = self.config
+        size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+        return CacheShape(config.num_hidden_layers, config.num_key_value_heads, size, self.dtype)
+
+    @property
+    def generation_defaults(self) -> dict[str, Any]:
+        """What the model's `generation_config.json` says, as far as it says anything."""
+        return dict(self._model.generation_config.to_diff_dict())
+
+    @property
+    def eos_ids(self) -> frozenset[int]:
+        """Every token that ends an answer, by the generation config and by the model's."""
+        found: set[int] = set()
+        for config in (self._model.generation_config, self.config):
+            eos = getattr(config, "eos_token_id", None)
+            found.update([] if eos is None else [eos] if isinstance(eos, int) else eos)
+        return frozenset(found)
+
+    def forward(self, tokens: Tensor, positions: Tensor, keep: Tensor, paged: PagedAttention) -> Tensor:
+        """Logits (fp32 or better) of the packed tokens at the indices `keep`: len(keep) x vocabulary."""
+        output = self._model(
+            input_ids=tokens[None], position_ids=positions[None], use_cache=False, logits_to_keep=keep, paged=paged
+        )
+        logits: Tensor = output.logits[0]
+        return logits if logits.dtype == torch.float64 else logits.float()
+
+
+def refuse_unserved(config: Any) -> None:
+    """Raise `SetupError` for a model whose answers would be wrong or are not tested."""
+    kind = getattr(config, "model_type", "unknown")
+    if kind not in SERVED:
+        raise SetupError(f"models of type {kind} are not served yet; {', '.join(sorted(SERVED))} are")
+    others = sorted(set(getattr(config, "layer_types", None) or ()) - {"full_attention"})
+    if others:
+        raise SetupError(f"this {kind} model has layers of {', '.join(others)}, only full attention is served yet")
+    if getattr(config, "quantization_config", None):
+        raise SetupError(f"this {kind} model is quantised; serve its original weights")
+    rope = getattr(config, "rope_parameters", None) or {}
+    if rope.get("rope_type", "default") in ("dynamic", "longrope"):
+        # These change the rotation of all tokens with the length of the longest, which a batch of strangers shares.
+        raise SetupError(f"this {kind} model's rope type {rope['rope_type']} depends on the batch and is not served")
