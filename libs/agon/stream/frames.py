@@ -10,7 +10,7 @@ choice had before it, so that a reader can drop what it has seen and notice what
 | `final`    | `End`: how the whole request ended; the last frame of every list, exactly one            |
 """
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -86,3 +86,19 @@ def decode(data: bytes) -> Frame:
 def body(frame: Frame) -> Body:
     """The frame's body, typed by its kind."""
     return _bodies[frame.kind].decode(frame.body)
+
+
+class Out(NamedTuple):
+    """A frame on its way to the gate: the encoded bytes, and what the gate must know to judge them."""
+
+    choice: int
+    at: int
+    tokens: int
+    data: bytes
+    kind: FrameKind
+
+
+def out(request: str, attempt: int, at: int, choice: int, body: Body) -> Out:
+    """Encode one frame for `Gate.append`."""
+    tokens = len(body.token_ids) if isinstance(body, Delta) else 0
+    return Out(choice, at, tokens, encode(request, attempt, at, choice, body), _kinds[type(body)])
