@@ -1,10 +1,10 @@
 """The seam between the inference service and whatever generates: submit, cancel, and events that come back.
 
 A backend serves one model. It knows nothing of Kafka, Redis or HTTP. Its events (the engine's own, from
-`agon.engine.events`) come in the order they happened; every submitted job gets exactly one terminal event (`Finished` or
-`Failed`), also after `cancel`, also when the backend breaks. Two shapes: a `SteppedBackend` does its work inside `step()`,
-called by the process' one compute thread; a `PushingBackend` has its own way of running (an HTTP client) and calls the
-`emit` that it was started with.
+`agon.engine.events`) come in the order they happened; every submitted job gets exactly one terminal event (`Finished`
+or `Failed`), also after `cancel`, also when the backend breaks. Two shapes: a `SteppedBackend` does its work inside
+`step()`, called by the process' one compute thread; a `PushingBackend` has its own way of running (an HTTP client) and
+calls the `emit` that it was started with.
 """
 
 from collections.abc import Callable, Sequence
@@ -103,7 +103,7 @@ class PushingBackend(Backend, Protocol):
     """Works by itself once started."""
 
     async def start(self, emit: Emit) -> None:
-        """Begin; `emit` may be called from any thread."""
+        """Begin; `emit` may be called from any thread, the event loop's included, where it must not block."""
 
     async def stop(self) -> None:
-        """Cancel what runs and give everything back."""
+        """Drop what runs and give everything back. What was dropped gets no terminal event: it is left for others."""
