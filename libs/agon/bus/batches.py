@@ -13,9 +13,9 @@ people who look at lag.
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Generic, Literal, Protocol, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
@@ -114,6 +114,7 @@ class BatchConsumer(ConsumerRebalanceListener, Generic[T]):  # type: ignore[misc
         self._stored: dict[TopicPartition, int] = {}  # what the keeper has, of the partitions that we hold
         self._position: dict[TopicPartition, int] = {}  # the next offset to read; differs only before the first batch
         self._committed = 0.0
+        self._problem: str | None = "not connected to Kafka yet"
         self._consumer = AIOKafkaConsumer(
             bootstrap_servers=servers(settings.kafka_url),
             client_id=settings.name,
@@ -131,9 +132,29 @@ class BatchConsumer(ConsumerRebalanceListener, Generic[T]):  # type: ignore[misc
         """The partitions that we hold: assigned by Kafka and taken from the store."""
         return frozenset((where.topic, where.partition) for where in self._stored)
 
+    @property
+    def problem(self) -> str | None:
+        """What is in the way at the moment, None where records flow."""
+        return self._problem
+
     def stop(self) -> None:
         """Ask `run` to return: what is being stored is finished, the rest stays in Kafka."""
         self._stopping.set()
+
+    async def run_with(self, *others: Coroutine[Any, Any, None]) -> None:
+        """`run`, and beside it what never returns by itself: cancelled at the end, and the end for all if it fails."""
+        tasks = [asyncio.create_task(other) for other in others]
+        for task in tasks:
+            task.add_done_callback(lambda _: self.stop())
+        try:
+            await self.run()
+        finally:
+            for task in tasks:
+                task.cancel()
+            ends = await asyncio.gather(*tasks, return_exceptions=True)
+        for end in ends:
+            if isinstance(end, Exception):
+                raise end
 
     async def run(self) -> None:
         self._consumer.subscribe(list(self._topics), listener=self)
@@ -143,6 +164,7 @@ class BatchConsumer(ConsumerRebalanceListener, Generic[T]):  # type: ignore[misc
         except (KafkaError, TimeoutError, OSError) as error:
             await self._consumer.stop()
             raise SetupError(f"Kafka does not answer ({error!r}): check AGON_KAFKA_URL") from error
+        self._problem = None
         try:
             while not self._stopping.is_set():
                 await self._round()
@@ -277,7 +299,7 @@ class BatchConsumer(ConsumerRebalanceListener, Generic[T]):  # type: ignore[misc
         if not read:
             raise error
         if len(read) == 1:
-            await self._bury(read[0][0], "not_storable", error.message)
+            await self._bury(read[0][0], error.code or "not_storable", error.message)
             await self._put([], ends)
             return
         half = len(read) // 2
@@ -305,15 +327,20 @@ class BatchConsumer(ConsumerRebalanceListener, Generic[T]):  # type: ignore[misc
         pause = _BACK_OFF[0]
         while True:
             try:
-                return await call()
+                answer = await call()
+                self._problem = None
+                return answer
             except Fenced:
                 raise
             except Exception as error:
                 kind = "transient" if isinstance(error, KafkaError | TimeoutError) else self._classify(error)
                 if kind == "poison":
+                    if isinstance(error, InvalidRequest):
+                        raise
                     raise InvalidRequest(f"it can't be stored: {error}", code="not_storable") from error
                 if kind == "bug":
                     raise
+                self._problem = f"{what} fails: {error!r}"
                 _log.warning("%s failed, trying again in %.2f s: %r", what, pause, error)
                 await self._pause(pause)
                 if self._stopping.is_set():

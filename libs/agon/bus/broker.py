@@ -9,17 +9,21 @@
 | session timeout 6 s  | a killed consumer's partitions move soon; brokers refuse less by default                      |
 """
 
+import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
 from aiokafka import AIOKafkaProducer, ConsumerRebalanceListener
+from aiokafka.errors import KafkaError
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker
 from faststream.kafka.message import KafkaAckableMessage
 from faststream.kafka.subscriber.usecase import DefaultSubscriber
 from faststream.message import StreamMessage
 
+from agon.errors import SetupError
 from agon.settings import MIB, Settings
 
 
@@ -48,6 +52,7 @@ Handler = Callable[[Record], Awaitable[None]]
 _ENVELOPE = MIB
 # aiokafka keeps a fetch open for so long when there is nothing; a leaving consumer waits for it.
 _FETCH_MAX_WAIT_MS = 250
+_STOP_TIMEOUT = 5.0
 
 
 def servers(kafka_url: str) -> list[str]:
@@ -82,6 +87,26 @@ def make_producer(settings: Settings) -> AIOKafkaProducer:
         linger_ms=0,
         max_request_size=_largest_send(settings),
     )
+
+
+@asynccontextmanager
+async def started_producer(settings: Settings) -> AsyncIterator[AIOKafkaProducer]:
+    """A producer that is connected while the context lasts; leaving it flushes. Raises `SetupError` when no broker
+    answers."""
+    producer = make_producer(settings)
+    try:
+        await producer.start()
+    except KafkaError as error:
+        await producer.stop()
+        raise SetupError(f"Kafka does not answer ({error!r}): check AGON_KAFKA_URL") from error
+    try:
+        yield producer
+    finally:
+        try:
+            async with asyncio.timeout(_STOP_TIMEOUT):
+                await producer.stop()
+        except (KafkaError, TimeoutError) as error:
+            logging.getLogger(__name__).warning("the producer was not flushed: %r", error)
 
 
 def subscribe(

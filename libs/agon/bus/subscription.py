@@ -43,6 +43,7 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]
         self._every = commit_every.total_seconds()
         self._timeout = commit_timeout.total_seconds()
         self._held = False
+        self._joined = False
         self._committing = asyncio.Lock()
         self._subscriber = subscribe(broker, settings, topic, group=group, handler=self._receive, listener=self)
 
@@ -51,6 +52,16 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]
         """The partitions that we hold at the moment."""
         consumer = self._consumer
         return frozenset(where.partition for where in consumer.assignment()) if consumer else frozenset()
+
+    @property
+    def joined(self) -> bool:
+        """The group has given us our share at least once, however small it was."""
+        return self._joined
+
+    @property
+    def held(self) -> bool:
+        """No new records are taken."""
+        return self._held
 
     @property
     def unfinished(self) -> int:
@@ -101,6 +112,7 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
         """Called by the consumer after each rebalance. A new assignment starts unpaused."""
+        self._joined = True
         self._apply_pauses()
 
     async def _receive(self, record: Record) -> None:

@@ -1,0 +1,80 @@
+"""A list that has its final frame becomes the request's `GenerationCompleted`. Pure: the list decides everything."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import cast
+
+from agon.messages import (
+    AssistantMessage,
+    CompletionChoice,
+    CompletionError,
+    FinishReason,
+    GenerationCompleted,
+    GenerationRequest,
+    Status,
+    Timings,
+    Usage,
+)
+from agon_inference.taken import Identity
+from agon_inference.transcript import Said, Transcript
+
+
+def completed(
+    identity: Identity,
+    request: GenerationRequest | None,
+    transcript: Transcript,
+    worker: str,
+    attempt: int,
+    first_token_at: float | None = None,
+) -> GenerationCompleted:
+    """Raises `ValueError` when the transcript has no end: nothing may be published about it yet."""
+    end = transcript.end
+    if end is None:
+        raise ValueError(f"{identity.key} has no end yet")
+    store = request.store if request else True
+    admission = transcript.admission
+    return GenerationCompleted(
+        request_id=identity.request_id,
+        tenant=identity.tenant,
+        model=identity.model,
+        kind=request.kind if request else "chat",
+        status=cast(Status, end.status),
+        choices=tuple(_choices(transcript.said, store)) if admission or transcript.emitted else (),
+        usage=Usage(
+            prompt_tokens=end.prompt_tokens,
+            completion_tokens=end.completion_tokens,
+            total_tokens=end.prompt_tokens + end.completion_tokens,
+            cached_tokens=end.cached_tokens,
+        ),
+        error=None
+        if end.error_message is None
+        else CompletionError(message=end.error_message, type=end.error_type or "server_error", code=end.error_code),
+        timings=Timings(
+            accepted_at=identity.accepted_at,
+            admitted_at=_moment(admission.at) if admission else None,
+            first_token_at=_moment(first_token_at) if first_token_at else None,
+            finished_at=_moment(end.at),
+        ),
+        worker=worker,
+        attempt=attempt,
+        metadata=request.metadata if request else {},
+    )
+
+
+def bare(message: GenerationCompleted) -> GenerationCompleted:
+    """The same without its text, and saying so: for one that is too large for Kafka."""
+    choices = tuple(choice.model_copy(update={"message": AssistantMessage()}) for choice in message.choices)
+    return message.model_copy(update={"choices": choices, "text_omitted": True})
+
+
+def _choices(said: Iterable[Said], store: bool) -> Iterable[CompletionChoice]:
+    for index, choice in enumerate(said):
+        yield CompletionChoice(
+            index=index,
+            message=AssistantMessage(content="".join(choice.text) if store else None),
+            finish_reason=cast(FinishReason | None, choice.finish_reason),
+        )
+
+
+def _moment(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)

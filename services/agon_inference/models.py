@@ -1,0 +1,104 @@
+"""The backends of this worker: loaded, and run by one compute thread or by themselves."""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from agon.backends import (
+    Backend,
+    BackendSpec,
+    ComputeThread,
+    Emit,
+    Event,
+    Failed,
+    Finished,
+    Job,
+    Load,
+    PushingBackend,
+    SteppedBackend,
+    load,
+)
+from agon.errors import SetupError
+
+_log = logging.getLogger(__name__)
+
+
+async def load_backends(specs: Sequence[BackendSpec]) -> dict[str, Backend]:
+    """Load each model, in a thread: weights take seconds. Raises `SetupError`."""
+    backends: dict[str, Backend] = {}
+    for spec in specs:
+        if spec.model in backends:
+            raise SetupError(f"the model `{spec.model}` is given twice in AGON_MODELS: give each a name of its own")
+        backends[spec.model] = await asyncio.to_thread(load, spec)
+        _log.info("%s is loaded (%s)", spec.model, spec.kind)
+    return backends
+
+
+class Models:
+    """Submit and cancel by model, whichever shape its backend has. Used by the event loop only.
+
+    `emit` may block and gets the events of stepped backends, in the compute thread; `push` must not block and gets
+    those of the others, from any thread.
+    """
+
+    def __init__(self, backends: Mapping[str, Backend], emit: Emit, push: Emit) -> None:
+        self._backends = dict(backends)
+        self._push = push
+        stepped = {model: backend for model, backend in backends.items() if isinstance(backend, SteppedBackend)}
+        self._stepped = frozenset(stepped)
+        self._pushing = [backend for backend in backends.values() if isinstance(backend, PushingBackend)]
+        self._compute = ComputeThread(stepped.values(), emit)
+        self._abandoned: Counter[str] = Counter()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self._backends)
+
+    def resumable(self, model: str) -> bool:
+        return self._backends[model].resumable
+
+    def load(self, model: str) -> Load:
+        return self._backends[model].load()
+
+    async def start(self) -> None:
+        self._compute.start()
+        for backend in self._pushing:
+            await backend.start(self._push)
+
+    async def stop(self) -> None:
+        """End the compute thread after its step, and what pushes. Their jobs get no end from here on."""
+        if not await asyncio.to_thread(self._compute.stop):
+            _log.warning("the compute thread did not end in time")
+        for backend in self._pushing:
+            await backend.stop()
+
+    def submit(self, model: str, job: Job) -> None:
+        if model in self._stepped:
+            self._compute.submit(model, job)
+        else:
+            self._backends[model].submit(job)
+
+    def abandon(self, model: str, key: str) -> None:
+        """Cancel a job that was submitted and has not ended, and hear no more of it.
+
+        It still owes its terminal event; until that comes `current` drops what is said under its key, so that it is not
+        taken for what a later job under the same key says.
+        """
+        self._abandoned[key] += 1
+        if model in self._stepped:
+            self._compute.cancel(model, key)
+        else:
+            self._backends[model].cancel(key)
+
+    def current(self, events: Sequence[Event]) -> list[Event]:
+        """Those events whose jobs were not given up, in order."""
+        kept: list[Event] = []
+        for event in events:
+            if event.key not in self._abandoned:
+                kept.append(event)
+            elif isinstance(event, Finished | Failed):
+                self._abandoned[event.key] -= 1
+                if not self._abandoned[event.key]:
+                    del self._abandoned[event.key]
+        return kept

@@ -1,0 +1,215 @@
+"""Events of backends become frames at the gate, and the gate's answers decide who goes on writing.
+
+One append at a time carries everything that has come since the last one, for all requests: while Redis is slow, frames
+get longer instead of more; while it is away, everything stays here and the compute thread waits.
+"""
+
+import asyncio
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from agon.backends import Admitted, Event, Failed, Finished, Tokens
+from agon.errors import AgonError, Cancelled, EngineFailed
+from agon.stream.frames import out
+from agon.stream.gate import Answer, Append, Gate
+from agon.telemetry import Metrics
+from agon_inference.held import Held
+from agon_inference.models import Models
+from agon_inference.retrying import Patience
+
+_log = logging.getLogger(__name__)
+_MOST_EVENTS = 4096  # the compute thread waits above it
+_BEHIND_SECONDS = 0.01  # between two rewrites, should Redis forget faster than we write
+
+
+class Writer:
+    """Writes for the requests in `held`. `ended` is called once a final frame is on the list, `fenced` when another
+    worker owns a request; both get it after its job was given up."""
+
+    def __init__(
+        self,
+        gate: Gate,
+        worker: str,
+        held: dict[str, Held],
+        patience: Patience,
+        metrics: Metrics,
+        *,
+        ended: Callable[[Held], None],
+        fenced: Callable[[Held], None],
+    ) -> None:
+        self._gate = gate
+        self._worker = worker
+        self._held = held
+        self._patience = patience
+        self._metrics = metrics
+        self._ended = ended
+        self._fenced = fenced
+        self._models: Models | None = None
+        self._events: deque[Event] = deque()
+        self._dirty: dict[str, Held] = {}
+        self._loop = asyncio.get_running_loop()
+        self._wake = asyncio.Event()
+        self._room = threading.Event()
+        self._room.set()
+        self._settled = asyncio.Event()
+        self._closed = False
+
+    # From backends
+
+    def emit(self, events: Sequence[Event]) -> None:
+        """Take a step's events. Called by the compute thread; waits while too much is unwritten."""
+        self._room.wait()
+        self.push(events)
+        if len(self._events) > _MOST_EVENTS and not self._closed:
+            self._room.clear()
+
+    def push(self, events: Sequence[Event]) -> None:
+        """Take events from any thread, without waiting: such a backend is bounded by what it may hold."""
+        if not self._closed:
+            self._events.extend(events)
+            self._loop.call_soon_threadsafe(self._wake.set)
+
+    def close(self) -> None:
+        """Take no more events: what backends say from here on is that they are being stopped."""
+        self._closed = True
+        self._room.set()
+
+    # From the event loop
+
+    def attach(self, models: Models) -> None:
+        """Which backends to cancel jobs in; they in turn need `emit`, so that they come later."""
+        self._models = models
+
+    def touch(self, held: Held) -> None:
+        """Something of this request is pending."""
+        self._dirty[held.key] = held
+        self._wake.set()
+
+    def stop(self, held: Held, error: AgonError) -> None:
+        """End a request that is not wanted any more, whatever it is doing; what was generated before stays said."""
+        if held.ending:
+            return
+        self._give_up(held)
+        held.fail(error)
+        self.touch(held)
+
+    async def run(self) -> None:
+        """Write, for ever."""
+        while True:
+            await self._wake.wait()
+            self._settled.clear()
+            self._wake.clear()
+            self._take()
+            while self._dirty:
+                await self._write()
+                self._take()
+            self._settled.set()
+
+    async def settled(self) -> None:
+        """Wait until everything that has come is written."""
+        self._wake.set()
+        self._settled.clear()
+        await self._settled.wait()
+
+    def _take(self) -> None:
+        events = [self._events.popleft() for _ in range(len(self._events))]
+        self._room.set()
+        moment = time.time()
+        for event in self._models.current(events) if self._models else events:
+            held = self._held.get(event.key)
+            if held is not None:
+                self._apply(held, event, moment)
+
+    def _apply(self, held: Held, event: Event, moment: float) -> None:
+        match event:
+            case Admitted():
+                held.admit(event)
+                self._metrics.counter("prompt_tokens").labels(held.model).inc(event.prompt_tokens)
+            case Tokens():
+                held.add(event)
+                self._time(held, len(event.token_ids), moment)
+            case Finished():
+                held.submitted = False
+                held.finish(event)
+            case Failed():
+                held.submitted = False
+                if not isinstance(event.error, AgonError):
+                    _log.error("%s failed: %r", held.key, event.error)
+                held.fail(event.error, event.prompt_tokens)
+        if held.ending and held.submitted:
+            self._give_up(held)
+        self._dirty[held.key] = held
+
+    def _time(self, held: Held, tokens: int, moment: float) -> None:
+        self._metrics.counter("generation_tokens").labels(held.model).inc(tokens)
+        if held.last_token_at is not None:
+            self._metrics.histogram("inter_token_latency_seconds").labels(held.model).observe(
+                moment - held.last_token_at
+            )
+        elif not any(entry.tokens for entry in held.written):
+            held.first_token_at = moment
+            self._metrics.histogram("time_to_first_token_seconds").labels(held.model).observe(
+                moment - held.identity.accepted_at.timestamp()
+            )
+        held.last_token_at = moment
+
+    async def _write(self) -> None:
+        batch = [held for held in self._dirty.values() if held.pending and self._held.get(held.key) is held]
+        self._dirty.clear()
+        if not batch:
+            return
+        appends = [_append(held) for held in batch]
+        answers = await self._patience.until_done("writing frames", lambda: self._gate.append(self._worker, appends))
+        behind = False
+        for held, answer in zip(batch, answers, strict=True):
+            behind |= answer is Answer.BEHIND
+            self._judge(held, answer)
+        if behind:
+            await asyncio.sleep(_BEHIND_SECONDS)
+
+    def _judge(self, held: Held, answer: Answer) -> None:
+        match answer:
+            case Answer.OK:
+                held.accepted()
+                if held.ended:
+                    self._ended(held)
+                elif held.pending:
+                    self._dirty[held.key] = held
+            case Answer.FENCED:
+                _log.info("%s is another worker's now", held.key)
+                self._metrics.counter("gate_fenced").labels(held.model).inc()
+                self._give_up(held)
+                self._fenced(held)
+            case Answer.CANCELLED:
+                self._cut_off(held, Cancelled("the request was cancelled"))
+            case Answer.FULL:
+                self._cut_off(held, EngineFailed("the answer has grown larger than what is kept of one request"))
+            case Answer.BEHIND:
+                _log.warning("Redis has lost frames of %s; writing all of it again", held.key)
+                held.rewrite()
+                self._dirty[held.key] = held
+
+    def _cut_off(self, held: Held, error: AgonError) -> None:
+        self._give_up(held)
+        held.cut_off(error)
+        self._dirty[held.key] = held
+
+    def _give_up(self, held: Held) -> None:
+        if held.submitted and self._models:
+            held.submitted = False
+            self._models.abandon(held.model, held.key)
+
+
+def _append(held: Held) -> Append:
+    frames = tuple(out(held.key, held.attempt, entry.at, entry.choice, entry.body) for entry in held.send())
+    return Append(
+        tenant=held.identity.tenant,
+        request_id=held.identity.request_id,
+        attempt=held.attempt,
+        reply_to=held.request.reply_to if held.request else None,
+        frames=frames,
+        rewrite=held.taken.claiming(held.worker) if held.rewriting else None,
+    )
