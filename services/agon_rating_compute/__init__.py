@@ -1,0 +1,9 @@
+"""Judged votes become pair cells, pair cells a live board, and now and then a published run.
+
+| module     | what it is                                                    |
+|------------|---------------------------------------------------------------|
+| `app`      | the composition root                                          |
+| `counting` | votes into pair cells, each once                              |
+| `boards`   | refits the slices that changed and announces their boards     |
+| `runs`     | fits from scratch, hourly or on demand, kept for ever         |
+"""

@@ -1,5 +1,8 @@
 """Connections to Postgres, and what an error of it means to a consumer."""
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any, Literal, TypeAlias
 
@@ -12,7 +15,10 @@ Pool: TypeAlias = Any
 Connection: TypeAlias = Any
 """A connection, or the pool's proxy of one; inside `async with connection.transaction()` where a function says so."""
 
+_CLOSE_TIMEOUT = 5.0
 
+
+@asynccontextmanager
 async def open_pool(
     postgres_url: str,
     name: str,
@@ -20,14 +26,14 @@ async def open_pool(
     size: int = 4,
     command_timeout: timedelta = timedelta(seconds=10),
     connect_timeout: timedelta = timedelta(seconds=5),
-) -> Pool:
-    """A pool of at most `size` connections; the caller closes it. `name` is what Postgres lists the process as.
+) -> AsyncIterator[Pool]:
+    """A pool of at most `size` connections while the context lasts. `name` is what Postgres lists the process as.
 
     A transaction that does nothing for 10 s is ended by the server, so that a process that was stopped in the middle of
     one holds no locks. Raises `SetupError` when the server can't be reached.
     """
     try:
-        return await asyncpg.create_pool(
+        pool = await asyncpg.create_pool(
             postgres_url,
             min_size=1,
             max_size=size,
@@ -41,6 +47,26 @@ async def open_pool(
         )
     except (OSError, TimeoutError, asyncpg.PostgresError, ValueError) as error:
         raise SetupError(f"Postgres does not answer ({error}): check AGON_POSTGRES_URL") from error
+    try:
+        yield pool
+    finally:
+        try:
+            async with asyncio.timeout(_CLOSE_TIMEOUT):
+                await pool.close()
+        except TimeoutError:
+            pool.terminate()
+
+
+async def ping(pool: Pool) -> str | None:
+    """None where Postgres answers within two seconds, else what is wrong."""
+    try:
+        async with asyncio.timeout(2.0):
+            await pool.fetchval("SELECT 1")
+    except Exception as error:
+        if classify(error) == "bug":
+            raise
+        return f"Postgres does not answer: {error!r}"
+    return None
 
 
 def classify(error: Exception) -> Literal["transient", "poison", "bug"]:

@@ -13,7 +13,7 @@ from agon.store.votes import lock_arenas
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A board fitted cold, how it was computed, and its entry in the ledger (the bytes as text, and their leaf hash)."""
+    """A board fitted cold, how it was computed, and its entry in the ledger: bytes as text, and their leaf hash."""
 
     tenant: str
     board: Board
