@@ -2,29 +2,22 @@
 
 from datetime import timedelta
 
-from redis.asyncio import Redis
-
 from agon.errors import RateLimited, Unavailable
 
 
 class Admission:
-    """Counts accepted, unfinished requests. `measure` is called every second."""
+    """Counts accepted, unfinished requests. Somebody keeps `memory` up to date."""
 
     def __init__(self, most: int, memory_share: float) -> None:
         self._most = most
         self._memory_share = memory_share
-        self._full = False
         self.open = 0
-
-    async def measure(self, redis: Redis) -> None:
-        """Look at Redis' memory. Raises redis' errors."""
-        memory = await redis.info("memory")
-        limit = int(memory.get("maxmemory", 0))
-        self._full = limit > 0 and int(memory["used_memory"]) > limit * self._memory_share
+        self.memory = 0.0
+        """Share of Redis' `maxmemory` in use; 0 where it has no limit."""
 
     def enter(self) -> None:
         """Take a place; whoever took it calls `leave` once. Raises `RateLimited` or `Unavailable`."""
-        if self._full:
+        if self.memory > self._memory_share:
             raise Unavailable("Redis is nearly full: nothing new is taken on.", retry_after=timedelta(seconds=2))
         if self.open >= self._most:
             raise RateLimited(f"{self.open} requests are under way, which is the most. Try again shortly.")

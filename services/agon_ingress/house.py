@@ -11,12 +11,11 @@ from typing import Any
 
 import asyncpg
 from redis.asyncio import Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from agon.bus.headers import event_headers
 from agon.messages import GenerationRequest, now
+from agon.stream.connection import connect, memory_pressure
 from agon.stream.gate import Gate
 from agon.stream.heartbeat import IngressHeartbeat
 from agon.stream.subscriber import Subscriber
@@ -104,25 +103,14 @@ async def open_house(settings: IngressSettings, metrics: Metrics) -> AsyncIterat
     connects by itself when it comes back."""
     ingress_id = f"{re.sub(r'[^A-Za-z0-9_-]', '-', settings.name)[:48]}-{secrets.token_hex(4)}"
     patience = settings.probe_timeout.total_seconds()
-    redis = Redis.from_url(
-        settings.redis_url,
-        protocol=2,
-        socket_timeout=patience,
-        socket_connect_timeout=patience,
-        # One more try at once: a pooled connection from before Redis' restart is dead, the next one is new.
-        retry=Retry(NoBackoff(), 1),
-    )
+    redis = connect(settings.redis_url, patience=settings.probe_timeout)
     producer = Producer(settings.kafka_url, ingress_id, settings.produce_timeout, settings.max_completion_bytes)
     registry = Registry(settings.topics, settings.keys)
     admission = Admission(settings.max_concurrent_requests, settings.redis_memory_share)
 
     async def probe_redis() -> None:
-        try:
-            await admission.measure(redis)
-            await registry.refresh(redis)
-        except BaseException:
-            registry.forget_workers()
-            raise
+        admission.memory = await memory_pressure(redis)
+        await registry.refresh(redis)
 
     async with AsyncExitStack() as stack:
         stack.push_async_callback(redis.aclose)
@@ -131,7 +119,9 @@ async def open_house(settings: IngressSettings, metrics: Metrics) -> AsyncIterat
             # No connection until the first query: the house opens although Postgres is away.
             asyncpg.create_pool(settings.postgres_url, min_size=0, max_size=8, timeout=patience, command_timeout=10)
         )
-        subscriber = await stack.enter_async_context(Subscriber(redis, settings.keys, ingress_id))
+        subscriber = await stack.enter_async_context(
+            Subscriber(redis, settings.keys, ingress_id, on_gap=metrics.counter("stream_gaps").inc)
+        )
 
         async def probe_postgres() -> None:
             await pool.execute("select 1")

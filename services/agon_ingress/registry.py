@@ -85,10 +85,6 @@ class Registry:
         self.workers = tuple(await workers(redis, self._keys))
         self._sent.clear()
 
-    def forget_workers(self) -> None:
-        """Redis is away: nobody is known to be alive."""
-        self.workers = ()
-
     async def follow(self, kafka_url: str, client_id: str) -> None:
         """Read the registry topic from its beginning, for ever; connects again when Kafka was away."""
         while True:

@@ -34,7 +34,7 @@ class IngressSettings(Settings):
     """On SIGTERM open answers may go on for so long; then they end with an error."""
 
     probe_every: Positive = timedelta(seconds=1)
-    probe_timeout: Positive = timedelta(seconds=2)
+    probe_timeout: Positive = timedelta(seconds=3)
     """A dependency that does not answer a probe within this counts as away."""
     redis_memory_share: Annotated[float, Field(gt=0, le=1)] = 0.8
     """Share of Redis' `maxmemory` above which nothing new is admitted: running answers need the rest."""
