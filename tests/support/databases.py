@@ -1,0 +1,40 @@
+"""Databases that live as long as one test."""
+
+import uuid
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+
+from agon.store.migrations import migrate
+
+
+def named(url: str, database: str) -> str:
+    """The same server, another database."""
+    return urlunsplit(urlsplit(url)._replace(path=f"/{database}"))
+
+
+async def create(admin_url: str, template: str | None = None) -> str:
+    """Make an empty database, or a copy of `template`; returns its URL."""
+    name = f"t_{uuid.uuid4().hex[:12]}"
+    connection = await asyncpg.connect(admin_url, timeout=10)
+    try:
+        await connection.execute(f'CREATE DATABASE "{name}"' + (f' TEMPLATE "{template}"' if template else ""))
+    finally:
+        await connection.close()
+    return named(admin_url, name)
+
+
+async def create_migrated(admin_url: str) -> str:
+    """Make a database with every migration applied; returns its name, to be a template."""
+    url = await create(admin_url)
+    await migrate(url)
+    return urlsplit(url).path.removeprefix("/")
+
+
+async def drop(admin_url: str, name: str) -> None:
+    """Remove it even while somebody is connected."""
+    connection = await asyncpg.connect(admin_url, timeout=10)
+    try:
+        await connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+    finally:
+        await connection.close()
