@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from agon.ratings.bradley_terry import Fit, fit
+from agon.ratings.bradley_terry import Fit, maximise
 from agon.ratings.cells import PairCells
 from agon.ratings.components import scored, strong_components
 
@@ -82,7 +82,7 @@ def rank_models(cells: PairCells, start: Mapping[str, float] | None = None) -> R
         return Ranking((), unranked, cells.votes, None, {})
     inside = cells.only(main)
     known = start or {}
-    fitted = fit(inside, np.array([known.get(model, 0.0) for model in inside.models]))
+    fitted = maximise(inside, np.array([known.get(model, 0.0) for model in inside.models]))
     rows = _rows(inside, fitted, votes[main])
     return Ranking(rows, unranked, cells.votes, fitted, dict(zip(inside.models, fitted.theta.tolist(), strict=True)))
 
