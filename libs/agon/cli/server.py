@@ -19,6 +19,26 @@ def get(url: str, path: str) -> Any:
         return _json(response.read(), url)
 
 
+def post(url: str, path: str, body: dict[str, Any], headers: dict[str, str] | None = None) -> tuple[Any, str | None]:
+    """The JSON that a POST is answered with, and the cookie that came with it, as it is to be sent back. Raises like
+    `get`."""
+    with _ask(url, "POST", path, json.dumps(body).encode(), headers) as response:
+        cookie = response.headers.get("set-cookie")
+        return _json(response.read(), url), cookie.partition(";")[0] if cookie else None
+
+
+def events(url: str, path: str) -> Iterator[tuple[str, Any]]:
+    """Name and data of each server-sent event, until the server ends the stream. Raises like `get`."""
+    name = "message"
+    with _ask(url, "GET", path) as response:
+        while line := response.readline():
+            if line.startswith(b"event: "):
+                name = line[len(b"event: ") :].strip().decode()
+            elif line.startswith(b"data: "):
+                yield name, _json(line[len(b"data: ") :], url)
+                name = "message"
+
+
 def stream(url: str, path: str, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """POST, and yield the events of the answer as they come. Leaving early closes the connection, which stops the
     server's work. Raises like `get`, also for an error that comes after the first token."""
@@ -37,7 +57,9 @@ def stream(url: str, path: str, body: dict[str, Any]) -> Iterator[dict[str, Any]
 
 
 @contextmanager
-def _ask(url: str, method: str, path: str, body: bytes | None = None) -> Iterator[http.client.HTTPResponse]:
+def _ask(
+    url: str, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
+) -> Iterator[http.client.HTTPResponse]:
     try:
         parts = urlsplit(url if "//" in url else f"http://{url}")
         if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -50,7 +72,8 @@ def _ask(url: str, method: str, path: str, body: bytes | None = None) -> Iterato
         try:
             connection.connect()
             connection.sock.settimeout(ANSWER_SECONDS)
-            connection.request(method, parts.path.rstrip("/") + path, body, {"content-type": "application/json"})
+            sent = {"content-type": "application/json", **(headers or {})}
+            connection.request(method, parts.path.rstrip("/") + path, body, sent)
             response = connection.getresponse()
             if response.status >= 400:
                 raise _error(_json(response.read(), url).get("error", {}))
@@ -68,4 +91,6 @@ def _json(data: bytes, url: str) -> Any:
 
 
 def _error(told: dict[str, Any]) -> AgonError:
-    return AgonError(str(told.get("message") or "the server reported an error without a message"))
+    return AgonError(
+        str(told.get("message") or "the server reported an error without a message"), code=told.get("code")
+    )
