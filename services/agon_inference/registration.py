@@ -54,7 +54,7 @@ async def make_topics(settings: InferenceSettings, models: Iterable[str]) -> Non
 async def register(settings: Settings, producer: AIOKafkaProducer, cards: Iterable[ModelCard]) -> None:
     """Publish what is not registered yet. Raises `SetupError`, also when two workers were at it at the same moment."""
     mine = {card.model: card for card in cards}
-    registered = await read_registry(settings)
+    registered = await read_registry(settings, producer)
     new = [card for card in mine.values() if decide(card, registered.get(card.model))]
     if not new:
         return
@@ -66,12 +66,12 @@ async def register(settings: Settings, producer: AIOKafkaProducer, cards: Iterab
             headers=list(event_headers(card, id=f"{card.model}@{card.digest}", source=settings.name)),
         )
         _log.info("%s is registered", card.model)
-    registered = await read_registry(settings)
+    registered = await read_registry(settings, producer)
     for card in new:
         decide(card, registered.get(card.model))
 
 
-async def read_registry(settings: Settings) -> Mapping[str, ModelCard]:
+async def read_registry(settings: Settings, producer: AIOKafkaProducer) -> Mapping[str, ModelCard]:
     """The newest card of each model, from the beginning of the topic to what is its end now."""
     topic = settings.topics.models
     consumer = AIOKafkaConsumer(
@@ -81,7 +81,7 @@ async def read_registry(settings: Settings) -> Mapping[str, ModelCard]:
     try:
         async with asyncio.timeout(_READ_SECONDS):
             await consumer.start()
-            where = [TopicPartition(topic, part) for part in sorted(await _partitions(consumer, topic))]
+            where = [TopicPartition(topic, part) for part in sorted(await producer.partitions_for(topic))]
             consumer.assign(where)
             await consumer.seek_to_beginning(*where)
             ends = await consumer.end_offsets(where)
@@ -95,15 +95,6 @@ async def read_registry(settings: Settings) -> Mapping[str, ModelCard]:
     finally:
         await consumer.stop()
     return cards
-
-
-async def _partitions(consumer: AIOKafkaConsumer, topic: str) -> set[int]:
-    """The topic's partitions; it was applied a moment ago, and may take one more to be known everywhere."""
-    while True:
-        await consumer.topics()
-        if found := consumer.partitions_for_topic(topic):
-            return set(found)
-        await asyncio.sleep(0.1)
 
 
 def _card(value: bytes | None) -> ModelCard | None:

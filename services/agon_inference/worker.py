@@ -164,10 +164,10 @@ class Worker:
 
     def _subscribe(self, model: str, producer: AIOKafkaProducer) -> Flow:
         topics = self._settings.topics
-        group = topics.group(f"inference.{slug(model)}")
-        letters = DeadLetters(producer, group, self._metrics, self._settings.call_timeout)
 
-        def subscription(topic: str) -> Subscription:
+        def subscription(topic: str, group: str) -> Subscription:
+            letters = DeadLetters(producer, group, self._metrics, self._settings.call_timeout)
+
             def receive(delivery: Delivery, record: Record) -> None:
                 self._intake.receive(model, letters, made, delivery, record)
 
@@ -176,7 +176,11 @@ class Worker:
             )
             return made
 
-        return Flow(subscription(topics.requests(model)), subscription(topics.batch_requests(model)))
+        # A group each: in a common one, whoever joins for one topic would stop the flow of the other.
+        return Flow(
+            subscription(topics.requests(model), topics.group(f"inference.{slug(model)}")),
+            subscription(topics.batch_requests(model), topics.group(f"inference.batch.{slug(model)}")),
+        )
 
     def _adjust(self) -> None:
         """Our hands may be fuller or emptier: hold topics, or let them go."""

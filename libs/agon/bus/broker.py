@@ -62,6 +62,9 @@ def servers(kafka_url: str) -> list[str]:
 
 def make_broker(settings: Settings) -> KafkaBroker:
     """A FastStream broker. Handlers get the raw `Record` and finish it themselves; topics must exist already."""
+    # It warns at each start that topics are not made by themselves, and tells each assignment at length.
+    logger = logging.getLogger("agon.bus.faststream")
+    logger.setLevel(logging.ERROR)
     return KafkaBroker(
         servers(settings.kafka_url),
         client_id=settings.name,
@@ -73,7 +76,7 @@ def make_broker(settings: Settings) -> KafkaBroker:
         apply_types=False,
         parser=_parse,
         decoder=_decode,
-        logger=logging.getLogger("agon.bus"),
+        logger=logger,
         log_level=logging.DEBUG,
     )
 
@@ -134,7 +137,12 @@ def subscribe(
         ack_policy=AckPolicy.MANUAL,
         no_reply=True,
     )
-    subscriber(handler)
+
+    # FastStream makes a validator of a handler's annotations, and what it can't validate against stops the start.
+    async def receive(record: Any) -> None:
+        await handler(record)
+
+    subscriber(receive)
     return subscriber
 
 

@@ -113,6 +113,7 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
         """Called by the consumer after each rebalance. A new assignment starts unpaused."""
         self._joined = True
+        _log.debug("%s: partitions %s", self.topic, sorted(where.partition for where in assigned))
         self._apply_pauses()
 
     async def _receive(self, record: Record) -> None:
