@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -29,6 +30,8 @@ T = TypeVar("T")
 MOST_TAKEN_OVER = 256
 RECENT = timedelta(minutes=10)
 """How far back a starting ingress looks for turns that nobody finished; older ones wait for their client to ask."""
+OLD_TIMEOUT = 2.0
+"""Seconds for which a turn past its requests' deadline is looked for in Redis: nobody writes it any more."""
 PATIENCE = 30.0
 """Seconds for which a write to Postgres is tried again."""
 
@@ -62,7 +65,7 @@ class Turns:
         async def frames_b() -> Frames:
             return b
 
-        self._start(battle, turn, frames_a, frames_b, time.monotonic())
+        self._start(battle, turn, frames_a, frames_b, time.monotonic(), self._rules)
 
     async def find(self, battle: BattleRow, row: TurnRow) -> Turn:
         """The turn: running here, or told again from its row, or taken over by following what its workers write.
@@ -78,7 +81,10 @@ class Turns:
             return told
         if len(self._live) >= MOST_TAKEN_OVER + self._house.settings.max_concurrent_requests:
             raise Unavailable("Too many battles are being taken over at once. Try again shortly.")
-        return self._start(battle, row, self._follow(row, row.request_a), self._follow(row, row.request_b), None)
+        rules = self._rules
+        if now() - row.created_at > self._house.settings.default_deadline:
+            rules = replace(rules, start_timeout=OLD_TIMEOUT)
+        return self._start(battle, row, self._follow(row, row.request_a), self._follow(row, row.request_b), None, rules)
 
     def _start(
         self,
@@ -87,8 +93,9 @@ class Turns:
         frames_a: Callable[[], Awaitable[Frames]],
         frames_b: Callable[[], Awaitable[Frames]],
         asked_at: float | None,
+        rules: Rules,
     ) -> Turn:
-        turn = Turn(battle.model_a, battle.model_b, self._rules, self._rates)
+        turn = Turn(battle.model_a, battle.model_b, rules, self._rates)
         if row.status != "running":  # the answers are stored, only their showing was cut
             for side, end in zip((turn.a, turn.b), _ends(row), strict=True):
                 side.tell(end.answer, end.finish, end.error)

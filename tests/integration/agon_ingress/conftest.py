@@ -104,9 +104,7 @@ class FakeWorker:
     @asynccontextmanager
     async def running(self) -> AsyncIterator["FakeWorker"]:
         topics = [self.settings.topics.requests(model) for model in self.models]
-        report = Report(
-            dict.fromkeys(self.models, Load(0, 0, 8)), {topic: list(range(PARTITIONS)) for topic in topics}
-        )
+        report = Report(dict.fromkeys(self.models, Load(0, 0, 8)), {topic: list(range(PARTITIONS)) for topic in topics})
         self.heartbeat = WorkerHeartbeat(
             self.settings.redis_url, self.settings.keys, "fake", lambda: report, ttl=self.settings.worker_ttl
         )
