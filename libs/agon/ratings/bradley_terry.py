@@ -69,18 +69,20 @@ def maximise(cells: PairCells, start: Array | None = None) -> Fit:
         # A start from other votes may be worse than none, and so far off that the curvature there is nothing.
         theta = warm if pairs.likelihood(warm) > pairs.likelihood(theta) else theta
 
-    for taken in range(_MOST_ITERATIONS):
+    iterations = 0
+    while True:
         gradient, terms = pairs.gradient(theta)
         inverse = _pseudo_inverse(pairs.information(theta))
         step = inverse @ gradient
         if np.max(np.abs(gradient) / terms) <= _ROUNDING or np.max(np.abs(step)) <= _SMALL_STEP:
             break
+        if iterations == _MOST_ITERATIONS:
+            raise InvalidRequest("the ratings are too far apart for floating point: some models nearly never lost")
         theta = _ascend(pairs, theta, step, float(gradient @ step))
-    else:
-        raise InvalidRequest("the ratings are too far apart for floating point: some models nearly never lost")
+        iterations += 1
 
     meat = _laplacian(i, j, _squared_scores(cells, theta)[i, j], m)
-    return Fit(theta, inverse @ meat @ inverse, inverse, float(np.max(np.abs(gradient))), taken)
+    return Fit(theta, inverse @ meat @ inverse, inverse, float(np.max(np.abs(gradient))), iterations)
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,7 +62,7 @@ async def leaderboard(
         raise InvalidRequest(f"There is no method {method!r}: choose from {', '.join(METHODS)}.", param="method")
     rows = await pool.fetch(
         """
-        SELECT b.as_of, b.votes AS board_votes, b.unranked, b.published_at, r.*
+        SELECT b.as_of, b.votes AS board_votes, b.unranked::text AS unranked, b.published_at, r.*
         FROM agon.leaderboards b LEFT JOIN agon.leaderboard_live r USING (tenant, arena, slice, method)
         WHERE b.tenant = $1 AND b.arena = $2 AND b.slice = $3 AND b.method = $4
         ORDER BY r.rank, r.model
@@ -116,9 +116,9 @@ async def publish(pool: Pool, tenant: str, board: Board, gradient: float | None)
             """
             INSERT INTO agon.leaderboards AS b
                 (tenant, arena, slice, method, as_of, votes, unranked, gradient, published_at)
-            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+            VALUES ($1, $2, $3, $4, $5, $6, $7::text::jsonb, $8, $9)
             ON CONFLICT (tenant, arena, slice, method) DO UPDATE SET
-                as_of = $5, votes = $6, unranked = $7, gradient = $8, published_at = $9
+                as_of = $5, votes = $6, unranked = $7::text::jsonb, gradient = $8, published_at = $9
             WHERE b.as_of < $5
             RETURNING true
             """,

@@ -82,7 +82,7 @@ async def publish(pool: Pool, run: Run) -> bool:
             """
             INSERT INTO agon.rating_runs (tenant, arena, slice, method, as_of, votes, unranked, gradient, iterations,
                                           parameters, code_version, leaf, published_at)
-            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+            VALUES ($1, $2, $3, $4, $5, $6, $7::text::jsonb, $8, $9, $10::text::jsonb, $11, $12, $13)
             """,
             *where,
             board.votes,

@@ -79,7 +79,10 @@ async def lock_arenas(connection: Connection, arenas: Iterable[Arena]) -> dict[A
     found = {}
     for tenant, arena in sorted(set(arenas)):
         row = await connection.fetchrow(
-            "SELECT vote_seq, policy FROM agon.arenas WHERE tenant = $1 AND arena = $2 FOR NO KEY UPDATE", tenant, arena
+            "SELECT vote_seq, policy::text AS policy FROM agon.arenas "
+            "WHERE tenant = $1 AND arena = $2 FOR NO KEY UPDATE",
+            tenant,
+            arena,
         )
         if row is not None:
             # A statement of its own: it sees what the lock's former holder has committed.
