@@ -2,7 +2,7 @@
 
 | spelled                                    | runs                                                        |
 |--------------------------------------------|-------------------------------------------------------------|
-| `MODEL=PATH_OR_HUB_ID`                     | our engine on a transformers folder or a hub id             |
+| `MODEL=PATH_OR_HUB_ID[,dtype=TYPE]`        | our engine on a transformers folder or a hub id             |
 | `MODEL=scripted:OPTION=VALUE,...`          | a script (options in `agon.backends.scripted`)              |
 | `MODEL=upstream:URL[#REMOTE_NAME][,OPTION=VALUE,...]` | any OpenAI-compatible server (options in `upstream`) |
 
@@ -71,7 +71,11 @@ class BackendSpec:
             if not url.startswith(("http://", "https://")):
                 raise SetupError(f"{what}: an upstream needs a URL, such as upstream:http://127.0.0.1:8000/v1#name")
             return cls(model, "upstream", url, {**({"name": remote} if remote else {}), **parse_options(options, what)})
-        return cls(model, "engine", source)
+        path, _, rest = source.partition(",")
+        given = parse_options(rest, what)
+        if unknown := sorted(set(given) - {"dtype"}):
+            raise SetupError(f"{what}: the engine has no option {unknown[0]}; it takes dtype")
+        return cls(model, "engine", path, given)
 
 
 def load(spec: BackendSpec, limits: Limits | None = None) -> Backend:
@@ -91,4 +95,4 @@ def load(spec: BackendSpec, limits: Limits | None = None) -> Backend:
         case "engine":
             from agon.backends.engine import EngineBackend
 
-            return EngineBackend.from_source(spec.model, spec.source, limits)
+            return EngineBackend.from_source(spec.model, spec.source, limits, spec.options.get("dtype", "float32"))
