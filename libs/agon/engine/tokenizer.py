@@ -81,7 +81,9 @@ class Tokenizer:
         messages = [message for message in prompt if isinstance(message, Mapping)]
         if not messages or len(messages) < len(prompt):
             raise InvalidRequest("a prompt is text, token ids or chat messages, and not empty", param="prompt")
-        self._check_length(sum(len(message.get("content", "")) for message in messages), room, "messages")
+        if not all(isinstance(message.get(part), str) for message in messages for part in ("role", "content")):
+            raise InvalidRequest("each message needs `role` and `content`, both text", param="messages")
+        self._check_length(sum(len(message["content"]) for message in messages), room, "messages")
         return self._encode_chat(messages)
 
     def _check_length(self, characters: int, room: int, param: str) -> None:

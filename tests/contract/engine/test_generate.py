@@ -107,7 +107,7 @@ def test_logits_of_a_chunked_prompt_in_a_batch_equal_a_plain_forward_in_fp32() -
     def spying(tokens: Any, positions: Any, keep: Any, paged: Any) -> torch.Tensor:
         logits = forward(tokens, positions, keep, paged)
         running = {s.order: s for s in engine.scheduler.running if s.missing}
-        ends = [s for s in running.values()]
+        ends = list(running.values())
         for row, at in enumerate(keep.tolist()):
             matching = [s for s in ends if s.tokens[-1] == tokens[at] and len(s.tokens) - 1 == positions[at]]
             if len(matching) == 1:
