@@ -1,7 +1,7 @@
 """TCP ports on this machine."""
 
+import errno
 import socket
-import time
 
 LOOPBACK = "127.0.0.1"
 
@@ -22,21 +22,7 @@ def is_free(host: str, port: int) -> bool:
         try:
             probe.bind((host, port))
         except OSError as error:
-            if error.errno in (98, 48, 13):  # EADDRINUSE on Linux and macOS, EACCES
+            if error.errno in (errno.EADDRINUSE, errno.EACCES):
                 return False
             raise
     return True
-
-
-def answers(port: int, host: str = LOOPBACK, timeout: float = 0.5) -> bool:
-    """Whether something accepts connections there."""
-    try:
-        with socket.create_connection((host, port), timeout):
-            return True
-    except OSError:
-        return False
-
-
-def deadline_in(seconds: float) -> float:
-    """A point on the monotonic clock."""
-    return time.monotonic() + seconds

@@ -1,0 +1,52 @@
+"""`agon status`: what runs here, and where it answers."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from agon.local.state import StackState
+
+
+@click.command()
+@click.option("--data", type=click.Path(path_type=Path), default=".agon", show_default=True, help="The stack's folder.")
+@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+def status(data: Path, as_json: bool) -> None:
+    """Show the stack that runs on --data: addresses, processes, states. Exit code 1 when nothing runs there.
+
+    \b
+    Example:
+      agon status
+      agon status --json
+    """
+    from agon.local.data import DataFolder
+    from agon.local.state import running
+
+    state = running(DataFolder(data))
+    if state is None:
+        click.echo(f"nothing runs on {data}: `agon up` starts it", err=True)
+        sys.exit(1)
+    click.echo(json.dumps(state.report(), indent=2) if as_json else _table(state))
+
+
+def _table(state: "StackState") -> str:
+    rows = [("api", state.http or "", "", "")]
+    for name, backend in state.backends.items():
+        process = backend.process
+        rows.append(
+            (name, backend.url, process.state if process else backend.kind, _pid(process.pid if process else None))
+        )
+    for service in state.services:
+        again = f"restarted {service.restarts} times" if service.restarts else ""
+        rows.append((service.name, again, service.state, _pid(service.pid)))
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, (*widths, 0), strict=True)) for row in rows
+    )
+
+
+def _pid(pid: int | None) -> str:
+    return f"process {pid}" if pid else ""

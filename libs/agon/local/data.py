@@ -1,0 +1,144 @@
+"""The data folder of one stack: its lock, its secrets, its logs, and where each server keeps its data."""
+
+import fcntl
+import json
+import os
+import pwd
+import secrets
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Self
+
+from agon.errors import SetupError
+from agon.local.server import disk_full
+
+_LEAST_FREE = 400 * 1024 * 1024
+"""A fresh Postgres takes 40 MB, Kafka's first segments about as much; below this a start would fail half way."""
+_LOG_LIMIT = 32 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Secrets:
+    """Made once per data folder, so that a second start finds the servers' passwords and old tickets stay valid."""
+
+    postgres: str
+    redis: str
+    analyst: str
+    session: str
+
+    @classmethod
+    def make(cls) -> Self:
+        return cls(*(secrets.token_urlsafe(24) for _ in range(4)))
+
+
+class DataFolder:
+    """Everything that one stack keeps, under one folder that only its user can read."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.absolute()
+        self._lock: IO[str] | None = None
+
+    @property
+    def logs(self) -> Path:
+        return self.path / "logs"
+
+    def log(self, name: str) -> Path:
+        return self.logs / f"{name}.log"
+
+    def folder(self, name: str) -> Path:
+        return self.path / name
+
+    def take(self) -> None:
+        """Make the folder and hold it until this process ends, however it ends.
+
+        Raises `SetupError` when somebody holds it, it is another user's, it can't be written, or the disk is full.
+        """
+        try:
+            self._check_owner()
+            self.logs.mkdir(parents=True, exist_ok=True)
+            self.path.chmod(0o700)
+            (self.path / ".gitignore").write_text("*\n")
+            status = os.statvfs(self.path)
+            if status.f_bavail * status.f_frsize < _LEAST_FREE:
+                raise SetupError(disk_full(self.path))
+            self._take_lock()
+        except OSError as error:
+            raise SetupError(
+                f"{self.path} can't be used as the data folder ({error.strerror}): give another with --data"
+            ) from error
+
+    def release(self) -> None:
+        """Let others have the folder."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def is_held(self) -> bool:
+        """Whether a running stack has it. A lock whose process was killed is no lock."""
+        try:
+            with (self.path / "lock").open("r") as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
+
+    def secrets(self) -> Secrets:
+        """Read them, or make them at the first start."""
+        place = self.path / "secrets.json"
+        try:
+            return Secrets(**json.loads(place.read_text()))
+        except FileNotFoundError:
+            made = Secrets.make()
+            write_private(place, json.dumps(asdict(made)))
+            return made
+        except (ValueError, TypeError) as error:
+            raise SetupError(f"{place} is damaged: put it back, or start with another --data") from error
+
+    def trim_logs(self) -> None:
+        """Start each log anew that has become too long, and keep its last part beside it."""
+        for log in self.logs.glob("*.log"):
+            if log.stat().st_size > _LOG_LIMIT:
+                with log.open("rb+") as file:
+                    file.seek(-_LOG_LIMIT // 2, os.SEEK_END)
+                    log.with_suffix(".log.1").write_bytes(file.read())
+                    file.truncate(0)  # writers append, so they go on at the new end
+
+    def _check_owner(self) -> None:
+        if not self.path.exists():
+            return
+        if not self.path.is_dir():
+            raise SetupError(f"{self.path} is no folder: give another with --data")
+        owner = self.path.stat().st_uid
+        if owner != os.geteuid() and any(self.path.iterdir()):
+            try:
+                name = pwd.getpwuid(owner).pw_name
+            except KeyError:
+                name = str(owner)
+            raise SetupError(f"{self.path} belongs to the user {name}: run agon as that user, or give another --data")
+
+    def _take_lock(self) -> None:
+        lock = (self.path / "lock").open("a+")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            holder = lock.read().strip() or "unknown"
+            lock.close()
+            raise SetupError(
+                f"agon already runs on {self.path} (process {holder}): `agon status --data {self.path}` tells where; "
+                "stop it, or give another --data"
+            ) from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        self._lock = lock
+
+
+def write_private(place: Path, text: str) -> None:
+    """Replace a file in one step, readable by its owner alone."""
+    waiting = place.with_name(f".{place.name}.{os.getpid()}")
+    with os.fdopen(os.open(waiting, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        file.write(text)
+    waiting.replace(place)

@@ -1,0 +1,100 @@
+"""`agon up`: the stack in the foreground until Ctrl-C, SIGTERM or SIGHUP."""
+
+import asyncio
+import ipaddress
+import shlex
+import signal
+import socket
+from pathlib import Path
+
+from agon.backends.spec import BackendSpec
+from agon.errors import SetupError
+from agon.local.data import DataFolder
+from agon.local.ports import free_port, is_free
+from agon.local.stack import Stack, StackOptions
+from agon.local.terminal import Terminal
+
+USUAL_PORT = 8000
+
+
+def model_spec(text: str) -> str:
+    """`MODEL=SOURCE` as it is; a hub id or a folder alone is served under its own name. Raises `SetupError`."""
+    name = text if "=" not in text else ""
+    spec = f"{Path(name).name if Path(name).is_dir() else name}={name}" if name else text
+    BackendSpec.parse(spec)
+    return spec
+
+
+def check_host(host: str, insecure: bool) -> None:
+    """Raises `SetupError` for a host that others can reach, unless that is meant, and for one that is not ours."""
+    try:
+        address = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0][4][0]
+    except OSError as error:
+        raise SetupError(f"--host {host} is no address of this machine ({error.strerror})") from error
+    if not ipaddress.ip_address(address).is_loopback and not insecure:
+        raise SetupError(
+            f"--host {host} lets everybody on the network in, and there is no key to ask for: "
+            "add --insecure if that is meant, or put a proxy that asks in front of 127.0.0.1"
+        )
+
+
+def choose_port(host: str, wanted: int | None) -> int:
+    """The port that was asked for (0 for any); else 8000, or any while that is taken. Raises `SetupError`."""
+    port = USUAL_PORT if wanted is None else wanted
+    if port == 0:
+        return free_port(host)
+    try:
+        if is_free(host, port):
+            return port
+    except OSError as error:
+        raise SetupError(f"--host {host} is no address of this machine ({error.strerror})") from error
+    if wanted is None:
+        return free_port(host)
+    raise SetupError(f"port {port} is taken: stop what listens there, or give another --port (0 for any that is free)")
+
+
+async def up(data: DataFolder, options: StackOptions, terminal: Terminal) -> None:
+    """Run the stack until it is told to stop. Raises `SetupError`; nothing is left running either way."""
+    stack = Stack(data, options, terminal)
+    main = asyncio.current_task()
+    stopping = False
+
+    def told_to_stop() -> None:
+        nonlocal stopping
+        if stopping:
+            stack.hurry.set()
+        elif main is not None:
+            stopping = True
+            main.cancel()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, told_to_stop)
+    try:
+        await stack.start()
+        _invite(terminal, stack, data, await stack.models())
+        await stack.watch()
+    except asyncio.CancelledError:
+        if not stopping:
+            raise
+        terminal.tell("stopping", "open answers may finish; once more to stop at once")
+    finally:
+        stopping = True
+        await stack.stop()
+    terminal.tell("stopped", f"what was stored stays in {data.path}")
+
+
+def _invite(terminal: Terminal, stack: Stack, data: DataFolder, models: list[str]) -> None:
+    """Where it answers, and what a newcomer may try next."""
+    terminal.plain(f"ready {stack.url}")
+    where = "" if data.path == Path(".agon").absolute() else f" --data {shlex.quote(str(data.path))}"
+    if models:
+        body = f'{{"model":"{models[0]}","messages":[{{"role":"user","content":"What is 7 plus 5?"}}]}}'
+        terminal.plain(
+            f"\n  curl {stack.url}/v1/chat/completions -H 'content-type: application/json' -d {shlex.quote(body)}"
+        )
+    terminal.plain(f"  agon chat{where}\n  agon simulate --votes 100{where}")
+    if stack.state.analyst:
+        query = "select * from analytics.leaderboard_current"
+        terminal.plain(f'  {stack.psql} {stack.state.analyst} -c "{query}"')
+    terminal.plain(f"\n  logs in {data.logs}, `agon status{where}` for what runs, Ctrl-C stops all of it\n")
