@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from redis.exceptions import RedisError
 from starlette.exceptions import HTTPException
 
-from agon.errors import AgonError, GenerationError, InvalidRequest, MethodNotAllowed, NotFound, Unavailable
+from agon.errors import AgonError, GenerationError, InvalidRequest, MethodNotAllowed, NotFound, TooLarge, Unavailable
 from agon.stream.frames import End
 
 log = logging.getLogger(__name__)
@@ -35,9 +35,10 @@ def retry_headers(error: AgonError) -> dict[str, str]:
 
 def error_response(error: AgonError, headers: dict[str, str] | None = None) -> Response:
     """The whole HTTP answer for an error."""
-    return Response(
-        envelope(error), error.status, {**retry_headers(error), **(headers or {})}, media_type="application/json"
-    )
+    told = retry_headers(error) | (headers or {})
+    if isinstance(error, TooLarge):
+        told["connection"] = "close"  # the rest of the body would be read, to be thrown away
+    return Response(envelope(error), error.status, told, media_type="application/json")
 
 
 def param_path(location: Iterable[str | int]) -> str | None:

@@ -3,13 +3,29 @@
 import asyncio
 import contextlib
 import socket
+import uuid
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from agon.errors import SetupError
+from agon.errors import InvalidRequest, SetupError
+from agon_ingress.errors import envelope
+
+
+class Protocol(HttpToolsProtocol):
+    """uvicorn's, but what is no HTTP is told so in the envelope that every error has."""
+
+    def send_400_response(self, msg: str) -> None:
+        body = envelope(InvalidRequest(msg, code="invalid_http"))
+        head = (
+            f"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
+            f"x-request-id: req_{uuid.uuid4().hex}\r\nx-should-retry: false\r\nconnection: close\r\n\r\n"
+        )
+        self.transport.write(head.encode() + body)
+        self.transport.close()
 
 
 class Server(uvicorn.Server):
@@ -34,12 +50,12 @@ def make_server(app: ASGIApp, drain: timedelta, *, lifespan: bool) -> Server:
         uvicorn.Config(
             app,
             loop="none",
-            http="httptools",
+            http=Protocol,
             ws="none",
             lifespan="on" if lifespan else "off",
             access_log=False,
             log_config=None,
-            log_level="warning",
+            log_level="error",  # a client that sends junk is no news
             server_header=False,
             timeout_graceful_shutdown=max(1, round(drain.total_seconds())),
         )
