@@ -1,0 +1,65 @@
+"""Two vote ingests, one is killed at a chosen point: nothing is lost, nothing is doubled."""
+
+import itertools
+import random
+
+import asyncpg
+import pytest
+from aiokafka import AIOKafkaProducer
+
+from support.voting import Place, Processes, add_battles, cast, check_exactly_once, eventually, send_votes
+
+pytestmark = [pytest.mark.servers, pytest.mark.kill]
+
+MODELS = ("w", "x", "y", "z")
+PAIRS = list(itertools.permutations(MODELS, 2))
+
+
+@pytest.mark.parametrize(
+    "point",
+    [
+        "before_the_transaction",
+        "inside_the_transaction",
+        "after_the_transaction",
+        "in_the_relay_between_votes",
+        "in_the_relay_before_its_mark",
+    ],
+)
+async def test_a_killed_ingest_loses_and_doubles_nothing(
+    place: Place, services: Processes, producer: AIOKafkaProducer, point: str
+) -> None:
+    rng = random.Random(point)
+    battles = [(f"b{n}", *rng.choice(PAIRS)) for n in range(400)]
+    await add_battles(place.database_url, battles)
+    votes = [cast(battle, rng.choice(("a", "b", "tie", "both_bad"))) for battle, _, _ in battles]
+
+    services.start("rating_compute")
+    victim = services.start("vote_ingest", die_at=point)
+    services.start("vote_ingest")
+    waiting = iter(votes)
+
+    async def dead() -> bool:
+        # A few at a time, so that both have work while the group settles, and some is left for after the kill.
+        await send_votes(producer, place.topics.votes, list(itertools.islice(waiting, 2)))
+        return not victim.alive
+
+    await eventually(f"the victim reaches its point\n{victim.log}", dead, within=30)
+    assert victim.popen.returncode == -9
+    rest = list(waiting)
+    twice = rng.sample(votes, 20)  # an ingress that got no answer sends again
+    await send_votes(producer, place.topics.votes, [*rest, *twice, *votes[:5]])
+
+    connection = await asyncpg.connect(place.database_url)
+    try:
+
+        async def settled() -> bool:
+            counted = await connection.fetchval("SELECT votes FROM agon.leaderboards WHERE slice = 'overall'")
+            lag = await connection.fetchval(
+                "SELECT vote_seq - (SELECT published FROM agon.vote_relays) FROM agon.arenas WHERE arena = 'main'"
+            )
+            return counted == len(votes) and lag == 0
+
+        await eventually("all votes are on the board", settled, within=30)
+    finally:
+        await connection.close()
+    await check_exactly_once(place, {vote.vote_id for vote in votes})

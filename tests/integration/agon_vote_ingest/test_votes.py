@@ -1,0 +1,190 @@
+"""Votes on Kafka become judged votes, once each, and a board within a second."""
+
+import json
+import signal
+import time
+from typing import Any
+
+import asyncpg
+import pytest
+from aiokafka import AIOKafkaProducer
+from redis.asyncio import Redis
+
+from agon.bus.dead_letters import PREFIX
+from agon.ledger import canonical, leaf_hash
+from agon.store.leaderboard import leaderboard
+from support.voting import (
+    Place,
+    Processes,
+    add_battles,
+    cast,
+    check_exactly_once,
+    eventually,
+    records,
+    send_votes,
+)
+
+pytestmark = pytest.mark.servers
+
+
+async def fetch(place: Place, query: str, *args: Any) -> list[Any]:
+    connection = await asyncpg.connect(place.database_url)
+    try:
+        found: list[Any] = await connection.fetch(query, *args)
+        return found
+    finally:
+        await connection.close()
+
+
+async def judged(place: Place, count: int) -> list[Any]:
+    async def enough() -> list[Any] | None:
+        rows = await fetch(place, "SELECT * FROM agon.votes ORDER BY seq")
+        return rows if len(rows) >= count else None
+
+    return await eventually(f"{count} judged votes", enough)
+
+
+async def test_votes_are_judged_numbered_and_put_into_the_ledger(
+    place: Place, services: Processes, producer: AIOKafkaProducer
+) -> None:
+    await add_battles(place.database_url, [("b1", "x", "y"), ("b2", "y", "x")])
+    service = services.start("vote_ingest")
+    good = cast("b1")
+    votes = [
+        good,
+        good,
+        cast("b1", "b"),
+        cast("b2", "tie", ticket="v1.forged.ticket"),
+        cast("b2", "tie"),
+        cast("b2", "tie", vote_id="mine"),
+        cast("nowhere"),
+        cast("b2", voter="voter-2", arena="other-arena"),
+    ]
+    for vote in votes:
+        await producer.send_and_wait(place.topics.votes, vote.encode(), partition=0)
+    await producer.send_and_wait(place.topics.votes, b"{not json", partition=0)
+    await producer.send_and_wait(place.topics.votes, cast("b1", voter="nul\0").encode(), partition=0)
+    await producer.send_and_wait(place.topics.votes, cast("b1", "both_bad", voter="voter-3").encode(), partition=0)
+
+    rows = await judged(place, 7)
+    assert [(row["seq"], row["battle_id"], row["outcome"], row["verdict"], row["reason"]) for row in rows] == [
+        (1, "b1", "a", "counted", None),
+        (2, "b1", "b", "excluded", "after_reveal" if rows[1]["reason"] == "after_reveal" else "vote_changed"),
+        (3, "b2", "tie", "excluded", "bad_ticket"),
+        (4, "b2", "tie", "counted", None),
+        (5, "b2", "tie", "excluded", "duplicate_voter"),
+        (6, "nowhere", "a", "excluded", "unknown_battle"),
+        (7, "b1", "both_bad", "counted", None),
+    ]
+    leaves = await fetch(place, "SELECT * FROM agon.ledger_leaves ORDER BY leaf")
+    assert [leaf["leaf"] for leaf in leaves] == [row["leaf"] for row in rows]
+    for leaf, row in zip(leaves, rows, strict=True):
+        entry = json.loads(leaf["entry"])
+        assert canonical(entry).decode() == leaf["entry"]
+        assert leaf_hash(leaf["entry"].encode()) == leaf["hash"]
+        assert (entry["seq"], entry["vote_id"], entry["reason"]) == (row["seq"], row["vote_id"], row["reason"])
+
+    async def buried() -> list[Any] | None:
+        found = await records(place.kafka_url, place.topics.dead_letters(place.topics.votes))
+        return found if len(found) >= 3 else None
+
+    letters = await eventually("three dead letters", buried)
+    assert len(letters) == 3
+    reasons = {dict(letter.headers)[f"{PREFIX}error-type"].decode(): letter.value for letter in letters}
+    assert reasons["invalid_json"] == b"{not json"
+    assert json.loads(reasons["unknown_arena"])["arena"] == "other-arena"
+    assert json.loads(reasons["not_storable"])["voter"] == "nul\0"
+
+    service.send(signal.SIGTERM)
+    assert await service.exit() == 0
+
+
+async def test_a_vote_is_on_the_board_at_once(
+    place: Place, services: Processes, producer: AIOKafkaProducer, record_property: Any
+) -> None:
+    await add_battles(place.database_url, [(f"b{n}", *("xy" if n % 2 else "yx")) for n in range(40)])
+    services.start("vote_ingest")
+    services.start("rating_compute")
+    redis = Redis.from_url(place.redis_url)
+    pool = await asyncpg.create_pool(place.database_url, min_size=1, max_size=2)
+    try:
+        heard = redis.pubsub()
+        await heard.subscribe(place.keys.board)
+        took = []
+        for n in range(20):
+            began = time.perf_counter()
+            await send_votes(producer, place.topics.votes, [cast(f"b{n}")])
+
+            async def shown(votes: int = n + 1) -> bool:
+                return (await leaderboard(pool)).votes >= votes
+
+            await eventually(f"vote {n} is on the board", shown)
+            took.append(time.perf_counter() - began)
+        board = await leaderboard(pool)
+        assert [row.model for row in board.rows] == ["x", "y"]
+        assert board.as_of == board.votes == 20
+        assert board.unranked == ()
+
+        async def told() -> bool:
+            message = await heard.get_message(ignore_subscribe_messages=True, timeout=1.0)
+            return message is not None and json.loads(message["data"])["as_of"] == 20
+
+        await eventually("the board's channel told of it", told)
+        print(
+            f"vote to board: first {took[0]:.2f} s, then median {sorted(took[1:])[9]:.3f} s, worst {max(took[1:]):.2f} s"
+        )
+        published = {record.key: record.value for record in await records(place.kafka_url, place.topics.ratings)}
+        assert set(published) >= {b"default/main/overall/x", b"default/main/overall/y"}
+        await heard.aclose()  # type: ignore[no-untyped-call]
+    finally:
+        await pool.close()
+        await redis.aclose()
+    await check_exactly_once(place, {cast(f"b{n}").vote_id for n in range(20)})
+
+
+async def test_a_publication_delay_holds_votes_back(
+    place: Place, services: Processes, producer: AIOKafkaProducer
+) -> None:
+    await add_battles(place.database_url, [("b1", "x", "y")])
+    await fetch(place, "UPDATE agon.arenas SET publication_delay = '1 hour'")
+    services.start("vote_ingest")
+    await send_votes(producer, place.topics.votes, [cast("b1")])
+    await judged(place, 1)
+    await fetch(place, "UPDATE agon.votes SET judged_at = judged_at - interval '59 minutes 58 seconds'")
+    assert await records(place.kafka_url, place.topics.accepted_votes) == []
+
+    async def relayed() -> list[Any]:
+        return await records(place.kafka_url, place.topics.accepted_votes)
+
+    assert len(await eventually("the vote is old enough", relayed)) == 1
+
+
+async def test_an_ingest_survives_postgres_cutting_all_its_connections(
+    place: Place, services: Processes, producer: AIOKafkaProducer
+) -> None:
+    await add_battles(place.database_url, [(f"b{n}", "x", "y") for n in range(20)])
+    service = services.start("vote_ingest")
+    await send_votes(producer, place.topics.votes, [cast("b0")])
+    await judged(place, 1)
+    for n in range(1, 20):
+        await fetch(
+            place,
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()",
+        )
+        await send_votes(producer, place.topics.votes, [cast(f"b{n}")])
+    rows = await judged(place, 20)
+    assert len(rows) == 20
+
+    async def relayed() -> bool:
+        return len({record.value for record in await records(place.kafka_url, place.topics.accepted_votes)}) == 20
+
+    await eventually("all are relayed", relayed)
+    assert service.alive
+
+
+async def test_without_a_secret_it_says_what_is_missing(services: Processes) -> None:
+    process = services.start("vote_ingest", AGON_SESSION_SECRET="")
+    assert await process.exit() == 2
+    assert "AGON_SESSION_SECRET" in process.log
+    assert "Traceback" not in process.log

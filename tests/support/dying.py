@@ -1,0 +1,127 @@
+"""Runs a service that kills itself (SIGKILL) at a named point: `python dying.py vote_ingest inside`.
+
+The points are wrapped around the service's own functions from outside; the service knows nothing of it.
+"""
+
+import importlib
+import os
+import signal
+import sys
+from typing import Any
+
+
+def die(*_: Any, **__: Any) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def before_the_transaction() -> None:
+    from agon_vote_ingest.intake import Intake
+
+    original = Intake.store
+
+    async def store(self: Any, votes: Any, moves: Any) -> None:
+        if votes:
+            die()
+        await original(self, votes, moves)
+
+    Intake.store = store  # type: ignore[method-assign]
+
+
+def inside_the_transaction() -> None:
+    from agon.store import votes
+
+    original = votes.append
+
+    async def append(connection: Any, rows: Any) -> None:
+        await original(connection, rows)
+        if rows:
+            die()
+
+    votes.append = append
+
+
+def after_the_transaction() -> None:
+    from agon_vote_ingest.intake import Intake
+
+    original = Intake._count
+
+    def count(self: Any, votes: Any, judged: Any) -> None:
+        if judged:
+            die()
+        original(self, votes, judged)
+
+    Intake._count = count  # type: ignore[method-assign]
+
+
+def in_the_relay_between_votes() -> None:
+    from agon_vote_ingest.relay import Relay
+
+    original = Relay._send
+
+    async def send(self: Any, producer: Any, vote: Any) -> Any:
+        future = await original(self, producer, vote)
+        await future  # it is on Kafka, those behind it are not
+        die()
+        return future
+
+    Relay._send = send  # type: ignore[method-assign]
+
+
+def in_the_relay_before_its_mark() -> None:
+    from agon_vote_ingest import relay
+
+    original = relay.relay
+
+    async def relay_and_die(pool: Any, arena: Any, publish: Any, most: int) -> int:
+        async def publish_and_die(votes: Any) -> None:
+            await publish(votes)
+            die()
+
+        return await original(pool, arena, publish_and_die, most)
+
+    relay.relay = relay_and_die  # type: ignore[assignment]
+
+
+def after_counting() -> None:
+    from agon_rating_compute.boards import Boards
+
+    Boards.wake = die  # type: ignore[method-assign]
+
+
+def while_counting() -> None:
+    from agon.store import cells
+
+    original = cells.add
+
+    async def add(*args: Any) -> None:
+        await original(*args)
+        die()
+
+    cells.add = add
+
+
+def before_announcing() -> None:
+    from agon_rating_compute.boards import Boards
+
+    Boards._announce = die  # type: ignore[method-assign, assignment]
+
+
+def while_recording() -> None:
+    from agon.store import requests
+
+    original = requests.record
+
+    async def record(connection: Any, ends: Any) -> int:
+        new = await original(connection, ends)
+        if ends:
+            die()
+        return new
+
+    requests.record = record
+
+
+if __name__ == "__main__":
+    service, point = sys.argv[1:]
+    globals()[point]()
+    sys.argv[1:] = []
+    importlib.import_module(f"agon_{service}.app").main()
