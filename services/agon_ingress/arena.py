@@ -8,6 +8,7 @@ from agon.errors import RateLimited
 from agon_ingress.arena_battles import Battles
 from agon_ingress.arena_board import Boards
 from agon_ingress.arena_turns import Turns
+from agon_ingress.arena_votes import Votes
 from agon_ingress.house import House
 
 MOST_STREAMS = 2048
@@ -38,11 +39,12 @@ class Streams:
 
 @dataclass(slots=True)
 class Arena:
-    """Battles and boards of this process."""
+    """Battles, votes and boards of this process."""
 
     house: House
     turns: Turns
     battles: Battles
+    votes: Votes
     boards: Boards
     streams: Streams = field(default_factory=lambda: Streams(MOST_STREAMS))
 
@@ -53,4 +55,4 @@ async def open_arena(house: House) -> AsyncIterator[Arena]:
     turns = Turns(house)
     boards = Boards(house)
     async with turns.running(), boards.running():
-        yield Arena(house, turns, Battles(house, turns), boards)
+        yield Arena(house, turns, Battles(house, turns), Votes(house), boards)

@@ -1,37 +1,29 @@
-"""Beginning a battle, asking further, voting: read, decide with `agon.arena`, write, in this order."""
+"""Beginning a battle and asking further: read, decide with `agon.arena`, write, in this order."""
 
 import asyncio
 import hashlib
 import secrets
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 from agon.arena import tickets
-from agon.arena.battle import Battle, Cast
-from agon.arena.battle import Turn as TurnFacts
 from agon.arena.commitment import commit, digest, new_nonce
 from agon.arena.pairing import named, pairing
-from agon.arena.votes import vote_id
 from agon.bus.headers import event_headers
 from agon.errors import AgonError, Conflict, Forbidden, ModelNotFound, ModelNotServed, NotFound, Unavailable
-from agon.messages import BattleCommitted, ChatMessage, GenerationRequest, VoteCast, now
-from agon.messages.base import ID_REGEX
+from agon.messages import BattleCommitted, ChatMessage, GenerationRequest, now
 from agon.store import battles
 from agon.store.battles import BattleRow, SideEnd, TurnRow
-from agon_ingress.arena_bodies import BattleMade, Models, NewBattle, NewTurn, NewVote, TurnMade, VoteTaken
+from agon_ingress.arena_bodies import BattleMade, NewBattle, NewTurn, TurnMade
+from agon_ingress.arena_rows import TENANT, facts_of, read_battle
 from agon_ingress.arena_turns import Turns
 from agon_ingress.generation import Generation
 from agon_ingress.house import SEED_BITS, House
 
-TENANT = "default"
-CLAIM_LIFETIME = tickets.LIFETIME + timedelta(hours=1)
-"""A claim outlives every ticket that could vote against it."""
-
 
 @dataclass(frozen=True, slots=True)
 class Battles:
-    """The commands of the arena. No answer of theirs names a model, except that to a voter's own vote."""
+    """What begins turns. No answer and no error of theirs names a model, unless the client named it."""
 
     house: House
     turns: Turns
@@ -89,7 +81,7 @@ class Battles:
 
     async def ask_further(self, battle_id: str, asked: NewTurn, session: str | None) -> TurnMade:
         """The next turn, to both, each with its own history. Raises `NotFound`, `Forbidden`, `Gone`, `Conflict`."""
-        row, turns = await self.read(battle_id)
+        row, turns = await read_battle(self.house, battle_id)
         at = now()
         self._check_owner(row, asked.ticket, session)
         facts = facts_of(row, turns)
@@ -105,59 +97,6 @@ class Battles:
         await self._ask(row, turn, *requests)
         stream = f"/arena/battles/{battle_id}/stream?turn={number}"
         return TurnMade(battle_id=battle_id, turn=number, ticket=ticket, stream=stream)
-
-    async def vote(self, battle_id: str, cast: NewVote, session: str | None) -> VoteTaken:
-        """Take a vote: claimed in Redis, acknowledged by Kafka, then the names.
-
-        Raises `NotFound`, `Forbidden` or `Gone` for the ticket, `Conflict` for a vote that can't be or differs from
-        the one taken before, `Unavailable` when it may not have arrived: sending it again is safe.
-        """
-        row, turns = await self.read(battle_id)
-        facts = facts_of(row, turns)
-        turn = facts.turn(cast.turn)
-        at = now()
-        held = tickets.verify(
-            self._secret,
-            cast.ticket,
-            tenant=row.tenant,
-            battle_id=battle_id,
-            turn=turn.number,
-            voter=None if session is None else tickets.voter_of(self._secret, session),
-            at=at,
-        )
-        identity = vote_id(row.tenant, battle_id, turn.number, held.voter)
-        if facts.check_vote(turn, cast.outcome):
-            await self._claim(identity, cast)
-            vote = VoteCast(
-                vote_id=identity,
-                tenant=row.tenant,
-                arena=row.arena,
-                battle_id=battle_id,
-                turn=turn.number,
-                voter=held.voter,
-                outcome=cast.outcome,
-                ticket=cast.ticket,
-                voted_at=at,
-            )
-            await self.house.producer.produce(
-                self.house.settings.topics.votes,
-                vote.encode(),
-                key=battle_id.encode(),
-                headers=event_headers(vote, id=identity, source=self.house.ingress_id),
-            )
-            stands = await battles.mark_voted(self.house.pool, row.tenant, battle_id, turn.number, cast.outcome)
-            if stands != (turn.number, cast.outcome):
-                raise Conflict("Another vote on this battle was taken before this one.", code="already_voted")
-        return VoteTaken(vote_id=identity, outcome=cast.outcome, models=Models(a=row.model_a, b=row.model_b))
-
-    async def read(self, battle_id: str) -> tuple[BattleRow, list[TurnRow]]:
-        """A battle's rows. Raises `NotFound`."""
-        found = None
-        if ID_REGEX.match(battle_id):
-            found = await battles.read_battle(self.house.pool, TENANT, battle_id)
-        if found is None:
-            raise NotFound("There is no such battle.")
-        return found
 
     @property
     def _secret(self) -> str:
@@ -233,17 +172,6 @@ class Battles:
         await battles.finish_turn(self.house.pool, turn.tenant, turn.battle_id, turn.turn, ends[0], ends[1])
         raise _neutral(next(found for found in sent if isinstance(found, BaseException)))
 
-    async def _claim(self, identity: str, cast: NewVote) -> None:
-        """Raises `Conflict` where another outcome has the claim. The same one may be produced again: vote_ingest
-        counts a vote id once, and whoever claimed it may have died before Kafka had it."""
-        key = self.house.settings.keys.vote(identity)
-        if await self.house.redis.set(key, cast.outcome, nx=True, ex=CLAIM_LIFETIME):
-            return
-        value = await self.house.redis.get(key)
-        claimed = value.decode() if isinstance(value, bytes) else value
-        if claimed not in (None, cast.outcome):
-            raise Conflict(f"You have voted `{claimed}`: a vote can't be changed.", code="already_voted")
-
 
 def _neutral(error: BaseException) -> BaseException:
     """An error of sending, without the model's name in it."""
@@ -263,23 +191,4 @@ def _new_turn(row: BattleRow, number: int, prompt: list[dict[str, Any]]) -> Turn
         seed_a=secrets.randbits(SEED_BITS),
         seed_b=secrets.randbits(SEED_BITS),
         created_at=now(),
-    )
-
-
-def facts_of(row: BattleRow, turns: list[TurnRow]) -> Battle:
-    """What the rules of `agon.arena` go by."""
-    cast = None if row.voted_turn is None else Cast(row.voted_turn, row.voted_outcome)  # type: ignore[arg-type]
-    return Battle(
-        row.battle_id,
-        [
-            TurnFacts(
-                turn.turn,
-                turn.status,  # type: ignore[arg-type]
-                turn.shown_at is not None,
-                turn.prompt,
-                {"a": turn.answer_a, "b": turn.answer_b},
-            )
-            for turn in turns
-        ],
-        cast,
     )

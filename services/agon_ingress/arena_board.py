@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 
 from agon.arena.events import event
 from agon.store.leaderboard import Board, leaderboard
-from agon_ingress.arena_battles import TENANT
+from agon_ingress.arena_rows import TENANT
 from agon_ingress.errors import from_exception
 from agon_ingress.house import House
 

@@ -12,8 +12,8 @@ from agon.arena.events import position
 from agon.messages.base import Id
 from agon.store.leaderboard import METHOD, OVERALL, Board
 from agon_ingress.arena import Arena
-from agon_ingress.arena_battles import facts_of
 from agon_ingress.arena_bodies import BattleMade, NewBattle, NewTurn, NewVote, TurnMade, VoteTaken
+from agon_ingress.arena_rows import facts_of, read_battle
 
 router = APIRouter(prefix="/arena", tags=["arena"])
 
@@ -69,7 +69,7 @@ async def stream_battle(
     on any ingress."""
     arena = _arena(request)
     arena.streams.check()
-    battle, turns = await arena.battles.read(battle_id)
+    battle, turns = await read_battle(arena.house, battle_id)
     number = facts_of(battle, turns).turn(turn).number
     running = await arena.turns.find(battle, turns[number - 1])
     events = running.events(*position(last_event_id), arena.house.settings.heartbeat_every.total_seconds())
@@ -85,7 +85,7 @@ async def create_turn(battle_id: str, asked: NewTurn, request: Request) -> TurnM
 @router.post("/battles/{battle_id}/vote")
 async def create_vote(battle_id: str, cast: NewVote, request: Request) -> VoteTaken:
     """Vote, and learn the names. The same vote again gives the same answer; another outcome is refused (409)."""
-    return await _arena(request).battles.vote(battle_id, cast, _session(request))
+    return await _arena(request).votes.cast(battle_id, cast, _session(request))
 
 
 @router.get("/leaderboard")
