@@ -47,10 +47,11 @@ async def serve(settings: InferenceSettings) -> None:
         asked, failed = asyncio.create_task(stopping.wait()), asyncio.create_task(worker.failed())
         await asyncio.wait((asked, failed), return_when=asyncio.FIRST_COMPLETED)
         asked.cancel()
-        await worker.stop(drain=not failed.done())
-        if failed.done():
-            failed.result()
+        broken = failed.done()
         failed.cancel()
+        await worker.stop(drain=not broken)
+        if broken:
+            failed.result()
 
 
 def main() -> None:

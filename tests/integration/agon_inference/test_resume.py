@@ -1,11 +1,15 @@
 """Whatever happens to a worker, its requests go on elsewhere, and nobody can tell from the text."""
 
+import asyncio
+import signal
+import time
 
 import pytest
+from support.workers import Client, eventually
 
 from agon.bus import topic_admin
 from agon.messages import GenerationCompleted
-from support.workers import Client
+from agon.stream.frames import Delta, body
 
 from .conftest import StartWorker
 
@@ -13,13 +17,36 @@ pytestmark = [pytest.mark.servers, pytest.mark.kill]
 
 MODEL = "talker"
 TOKENS = 60
+# Three seconds an answer, drawn by the request's seed: another seed or another place in the draw shows.
 SLOW = f"{MODEL}=scripted:mode=random,tokens={TOKENS},delay=0.05"
+MOVES_WITHIN = 10.0
 
 
 def text(completion: GenerationCompleted) -> str:
     content = completion.choices[0].message.content
     assert content is not None
     return content
+
+
+async def ask_twice(client: Client, count: int, seed: int) -> list[str]:
+    return [await client.ask(MODEL, f"number {index}", seed=seed + index) for index in range(count)]
+
+
+async def assert_undisturbed(client: Client, disturbed: list[str], seed: int) -> None:
+    """Each answer is what a calm run gives, has one end, and its list has each token once."""
+    calm = await client.completed(*await ask_twice(client, len(disturbed), seed), timeout=30)
+    shaken = await client.completed(*disturbed, timeout=30)
+    assert [text(one) for one in shaken] == [text(one) for one in calm]
+    assert [one.usage.completion_tokens for one in shaken] == [TOKENS] * len(disturbed)
+    ends = await client.completions()
+    assert {name: len(ends[name]) for name in disturbed} == dict.fromkeys(disturbed, 1)
+    for request_id in disturbed:
+        frames = await client.frames(request_id)
+        deltas = [(frame.at, said) for frame in frames if isinstance(said := body(frame), Delta)]
+        positions = [at for at, _ in deltas]
+        lengths = [len(said.token_ids) for _, said in deltas]
+        assert positions == [sum(lengths[:index]) for index in range(len(lengths))], "each token follows the last one"
+        assert [frame.kind for frame in frames].count("final") == 1
 
 
 async def test_a_record_produced_before_the_first_consumer_exists_is_served(
@@ -31,3 +58,133 @@ async def test_a_record_produced_before_the_first_consumer_exists_is_served(
     (completion,) = await client.completed(request_id)
     assert completion.status == "finished"
     assert text(completion) == "hello"
+
+
+async def test_a_killed_workers_answers_go_on_at_another_within_ten_seconds(
+    client: Client, start_worker: StartWorker
+) -> None:
+    doomed = start_worker("w1", SLOW)
+    await client.reading("w1", model=MODEL)
+    asked = await ask_twice(client, 6, seed=100)
+    for request_id in asked:
+        await client.emitting(request_id, 5)
+    start_worker("w2", SLOW)
+    doomed.kill()
+    killed_at = time.monotonic()
+    stood = {request_id: await client.tokens(request_id) for request_id in asked}
+
+    async def all_move() -> bool:
+        return all([await client.tokens(request_id) > tokens for request_id, tokens in stood.items()])
+
+    await eventually("every stream moves again", all_move, MOVES_WITHIN)
+    print(f"moved after {time.monotonic() - killed_at:.1f} s")
+    await client.completed(*asked)
+    assert {(await client.completed(name))[0].attempt for name in asked} == {2}
+    await assert_undisturbed(client, asked, seed=100)
+
+
+async def test_a_worker_that_is_asked_to_stop_hands_over_what_it_cannot_finish(
+    client: Client, start_worker: StartWorker
+) -> None:
+    leaving = start_worker("w1", SLOW, AGON_DRAIN_TIMEOUT="0.2")
+    await client.reading("w1", model=MODEL)
+    start_worker("w2", SLOW)
+    await client.reading("w1", "w2", model=MODEL)
+    asked = [await client.ask(MODEL, f"number {index}", seed=7 + index, partition=index % 8) for index in range(8)]
+    for request_id in asked:
+        await client.emitting(request_id, 3)
+    stopped_at = time.monotonic()
+    assert await leaving.terminate() == 0
+    left_to = await client.completed(*asked, timeout=20)
+    assert {completion.worker for completion in left_to} == {"w2"}
+    assert time.monotonic() - stopped_at < 8, "nobody waits for a worker that said that it leaves"
+    calm = await client.completed(*await ask_twice(client, 8, seed=7))
+    assert [text(one) for one in left_to] == [text(one) for one in calm]
+
+
+async def test_a_worker_that_is_asked_to_stop_finishes_what_it_can(client: Client, start_worker: StartWorker) -> None:
+    leaving = start_worker("w1", SLOW)
+    await client.reading("w1", model=MODEL)
+    asked = await ask_twice(client, 4, seed=1)
+    for request_id in asked:
+        await client.emitting(request_id, 3)
+    assert await leaving.terminate() == 0
+    done = await client.completed(*asked)
+    assert {completion.attempt for completion in done} == {1}
+    assert {completion.status for completion in done} == {"finished"}
+
+
+async def test_a_worker_paused_beyond_its_life_changes_nothing_when_it_wakes_up(
+    client: Client, start_worker: StartWorker
+) -> None:
+    sleeper = start_worker("w1", SLOW)
+    start_worker("w2", SLOW)
+    await client.reading("w1", "w2", model=MODEL)
+    (state,) = [state for state in await client.alive() if state.worker == "w1"]
+    its = state.partitions[client.place.topics.requests(MODEL)]
+    asked = [await client.ask(MODEL, f"number {part}", seed=50 + index, partition=part) for index, part in enumerate(its)]
+    for request_id in asked:
+        await client.emitting(request_id, 5)
+    sleeper.signal(signal.SIGSTOP)
+    stood = {request_id: await client.tokens(request_id) for request_id in asked}
+
+    async def all_move() -> bool:
+        return all([await client.tokens(request_id) > tokens for request_id, tokens in stood.items()])
+
+    await eventually("the others take over", all_move, MOVES_WITHIN + 2)
+    sleeper.signal(signal.SIGCONT)
+    await client.completed(*asked)
+    await assert_undisturbed(client, asked, seed=50)
+    # It is a member of its group again, and takes new requests.
+    await client.reading("w1", "w2", model=MODEL)
+
+
+async def test_a_worker_paused_while_nobody_else_is_there_goes_on(client: Client, start_worker: StartWorker) -> None:
+    sleeper = start_worker("w1", SLOW)
+    await client.reading("w1", model=MODEL)
+    asked = await ask_twice(client, 3, seed=80)
+    for request_id in asked:
+        await client.emitting(request_id, 5)
+    sleeper.signal(signal.SIGSTOP)
+
+    async def presumed_dead() -> bool:
+        return not await client.alive()
+
+    await eventually("its heartbeat runs out", presumed_dead)
+    # Beyond the session timeout, too: its group has forgotten it, so its own records are delivered to it again.
+    await asyncio.sleep(3)
+    sleeper.signal(signal.SIGCONT)
+    await client.completed(*asked)
+    await assert_undisturbed(client, asked, seed=80)
+
+
+async def test_partitions_move_between_workers_while_their_requests_run(
+    client: Client, start_worker: StartWorker
+) -> None:
+    start_worker("w1", SLOW)
+    await client.reading("w1", model=MODEL)
+    asked = await ask_twice(client, 8, seed=200)
+    for request_id in asked:
+        await client.emitting(request_id, 2)
+    second = start_worker("w2", SLOW)
+    await client.reading("w1", "w2", model=MODEL)
+    more = await ask_twice(client, 8, seed=300)
+    for request_id in more:
+        await client.emitting(request_id, 2)
+    await second.terminate()
+    done = await client.completed(*asked, *more)
+    assert {completion.attempt for completion in done} == {1}, "who runs a request keeps it, wherever its record goes"
+    await assert_undisturbed(client, asked, seed=200)
+    await assert_undisturbed(client, more, seed=300)
+
+
+async def test_a_redis_that_forgets_everything_is_told_again(client: Client, start_worker: StartWorker) -> None:
+    start_worker("w1", SLOW)
+    await client.reading("w1", model=MODEL)
+    asked = await ask_twice(client, 4, seed=400)
+    for request_id in asked:
+        await client.emitting(request_id, 10)
+    keys = [key async for key in client.redis.scan_iter(match=f"{client.place.keys.prefix}*")]
+    await client.redis.delete(*keys)
+    await client.completed(*asked)
+    await assert_undisturbed(client, asked, seed=400)
