@@ -92,6 +92,10 @@ class WorkerProcess:
         return self.log.read_text(errors="replace")
 
 
+StartWorker = Callable[..., WorkerProcess]
+"""`start_worker(name, "MODEL=SOURCE", ..., AGON_X="...")`"""
+
+
 async def eventually(what: str, condition: Callable[[], Any], timeout: float = 15, every: float = 0.05) -> Any:
     """Wait until `condition()` (plain or async) is true, and return what it gave. Fails with `what` after `timeout`."""
     until = time.monotonic() + timeout

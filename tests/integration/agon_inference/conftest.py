@@ -1,14 +1,12 @@
 """Workers for these tests: processes that are killed at the end whatever happens, and a client beside them."""
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 from agon.bus import topic_admin
-from support.workers import Client, Place, WorkerProcess, client_of, new_place
-
-StartWorker = Callable[..., WorkerProcess]
+from support.workers import Client, Place, StartWorker, WorkerProcess, client_of, new_place
 
 
 @pytest.fixture

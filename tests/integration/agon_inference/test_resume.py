@@ -5,13 +5,11 @@ import signal
 import time
 
 import pytest
-from support.workers import Client, eventually
 
 from agon.bus import topic_admin
 from agon.messages import GenerationCompleted
 from agon.stream.frames import Delta, body
-
-from .conftest import StartWorker
+from support.workers import Client, StartWorker, eventually
 
 pytestmark = [pytest.mark.servers, pytest.mark.kill]
 
@@ -122,7 +120,9 @@ async def test_a_worker_paused_beyond_its_life_changes_nothing_when_it_wakes_up(
     await client.reading("w1", "w2", model=MODEL)
     (state,) = [state for state in await client.alive() if state.worker == "w1"]
     its = state.partitions[client.place.topics.requests(MODEL)]
-    asked = [await client.ask(MODEL, f"number {part}", seed=50 + index, partition=part) for index, part in enumerate(its)]
+    asked = [
+        await client.ask(MODEL, f"number {part}", seed=50 + index, partition=part) for index, part in enumerate(its)
+    ]
     for request_id in asked:
         await client.emitting(request_id, 5)
     sleeper.signal(signal.SIGSTOP)
