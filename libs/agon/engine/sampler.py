@@ -18,6 +18,9 @@ _MIX_1 = 0xBF58476D1CE4E5B9 - 2**64
 _MIX_2 = 0x94D049BB133111EB - 2**64
 
 
+_CANDIDATES = 128
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """How to draw one token. `position` counts the tokens of the answer before it."""
@@ -48,38 +51,59 @@ def _draw(logits: Tensor, rows: Sequence[Row]) -> Tensor:
     temperature = torch.tensor([row.temperature for row in rows], dtype=logits.dtype, device=logits.device)
     # Less the maximum first: a tiny temperature then makes the others -inf, and never the best one infinite.
     scores = (logits - logits.amax(-1, keepdim=True)) / temperature[:, None]
-    limited = [index for index, row in enumerate(rows) if row.top_p < 1 or 0 < row.top_k < logits.shape[-1]]
-    if limited:
-        picked = torch.tensor(limited, device=logits.device)
-        kept = _limit(scores.index_select(0, picked), [rows[index] for index in limited])
-        scores = scores.index_copy(0, picked, kept)
-    return (scores + gumbel(rows, logits.shape[-1], logits.device)).argmax(-1)
+    width = logits.shape[-1]
+    limited = [index for index, row in enumerate(rows) if row.top_p < 1 or 0 < row.top_k < width]
+    if not limited:
+        return _best(scores, rows, torch.arange(width, device=logits.device))
+    tokens = torch.empty(len(rows), dtype=torch.int64, device=logits.device)
+    free = sorted(set(range(len(rows))) - set(limited))
+    if free:
+        tokens[free] = _best(scores[free], [rows[i] for i in free], torch.arange(width, device=logits.device))
+    # Sorting a whole vocabulary is dear, and what is allowed is nearly always among the first few.
+    for most in (min(_CANDIDATES, width), width):
+        chosen = [rows[index] for index in limited]
+        best, ids, complete = _candidates(scores[limited], chosen, most)
+        tokens[limited] = _best(best, chosen, ids)
+        limited = [index for index, done in zip(limited, complete.tolist(), strict=True) if not done]
+        if not limited:
+            break
+    return tokens
 
 
-def _limit(scores: Tensor, rows: Sequence[Row]) -> Tensor:
-    """Scores with -inf outside top-k and top-p. At least the best token stays."""
+def _best(scores: Tensor, rows: Sequence[Row], ids: Tensor) -> Tensor:
+    """The token with the greatest score and noise of each row; `ids` are the tokens of the columns."""
+    best = (scores + gumbel(rows, ids)).argmax(-1)
+    return ids[best] if ids.dim() == 1 else ids.gather(-1, best[:, None])[:, 0]
+
+
+def _candidates(scores: Tensor, rows: Sequence[Row], most: int) -> tuple[Tensor, Tensor, Tensor]:
+    """The `most` best scores, -inf outside top-k and top-p, their tokens, and which rows need no more than these.
+
+    At least the best token of a row stays.
+    """
     width = scores.shape[-1]
-    ordered, order = scores.sort(dim=-1, descending=True, stable=True)
-    ranks = torch.arange(width, device=scores.device)
-    top_k = torch.tensor([row.top_k if row.top_k > 0 else width for row in rows], device=scores.device)
-    ordered = ordered.masked_fill(ranks >= top_k[:, None], float("-inf"))
-    probabilities = ordered.softmax(-1)
-    before = probabilities.cumsum(-1) - probabilities
+    best, ids = scores.topk(most, dim=-1)
+    ranks = torch.arange(most, device=scores.device)
+    top_k = torch.tensor([row.top_k if 0 < row.top_k < width else width for row in rows], device=scores.device)
     top_p = torch.tensor([row.top_p for row in rows], dtype=scores.dtype, device=scores.device)
-    outside = (before >= top_p[:, None]) & (ranks > 0) & (top_p < 1)[:, None]
-    ordered = ordered.masked_fill(outside, float("-inf"))
-    return torch.full_like(scores, float("-inf")).scatter(-1, order, ordered)
+    outside = ranks >= top_k[:, None]
+    # The whole that top-p is a share of: what top-k leaves. All of it is here, or else it is the whole vocabulary.
+    whole = torch.where(top_k < width, best.masked_fill(outside, float("-inf")).logsumexp(-1), scores.logsumexp(-1))
+    probabilities = (best - whole[:, None]).exp()
+    reached = probabilities.cumsum(-1)
+    outside |= (reached - probabilities >= top_p[:, None]) & (ranks > 0) & (top_p < 1)[:, None]
+    complete = (top_k <= most) | ((top_k == width) & (top_p < 1) & (reached[:, -1] >= top_p))
+    return best.masked_fill(outside, float("-inf")), ids, complete | (most == width)
 
 
-def gumbel(rows: Sequence[Row], vocabulary: int, device: torch.device | str = "cpu") -> Tensor:
-    """Standard Gumbel noise, rows x vocabulary, float64: `-log(-log(u))` of 52 hashed bits."""
-    state = torch.tensor([row.seed for row in rows], dtype=torch.int64, device=device)
+def gumbel(rows: Sequence[Row], ids: Tensor) -> Tensor:
+    """Standard Gumbel noise of tokens `ids` (columns, or rows x columns): `-log(-log(u))` of 52 hashed bits, float64."""
+    state = torch.tensor([row.seed for row in rows], dtype=torch.int64, device=ids.device)
     for part in ([row.choice for row in rows], [row.position for row in rows]):
-        state = _mix(state + _GOLDEN) ^ torch.tensor(part, dtype=torch.int64, device=device)
+        state = _mix(state + _GOLDEN) ^ torch.tensor(part, dtype=torch.int64, device=ids.device)
     state = _mix(state + _GOLDEN)
-    counter = torch.arange(1, vocabulary + 1, dtype=torch.int64, device=device) * _GOLDEN
-    bits = _shift(_mix(state[:, None] + counter[None, :]), 12)
-    return (bits.to(torch.float64).add_(0.5).mul_(2.0**-52)).log_().neg_().log_().neg_()
+    bits = _shift(_mix(state[:, None] + (ids + 1) * _GOLDEN), 12)
+    return bits.to(torch.float64).add_(0.5).mul_(2.0**-52).log_().neg_().log_().neg_()
 
 
 def _mix(x: Tensor) -> Tensor:

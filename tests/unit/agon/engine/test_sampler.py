@@ -1,6 +1,7 @@
 """Draws: each row by its own parameters, the right distribution, the same again for the same seed."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -51,7 +52,7 @@ def test_noise_is_the_hash_of_seed_choice_position_and_token() -> None:
     rows = [
         row(seed=seed, choice=c, position=p) for seed in (0, 1, -1, 2**63 - 1, -(2**63)) for c, p in ((0, 0), (3, 700))
     ]
-    noise = gumbel(rows, 50)
+    noise = gumbel(rows, torch.arange(50))
     for index, each in enumerate(rows):
         for token in range(50):
             expected = reference_noise(each.seed, each.choice, each.position, token)
@@ -59,7 +60,9 @@ def test_noise_is_the_hash_of_seed_choice_position_and_token() -> None:
 
 
 def test_noise_is_standard_gumbel_and_uncorrelated() -> None:
-    noise = gumbel([row(seed=seed, position=position) for seed in range(40) for position in range(25)], 200).numpy()
+    noise = gumbel(
+        [row(seed=seed, position=position) for seed in range(40) for position in range(25)], torch.arange(200)
+    ).numpy()
     assert noise.mean() == pytest.approx(0.5772156649, abs=0.01)
     assert noise.std() == pytest.approx(math.pi / math.sqrt(6), abs=0.01)
     neighbours = np.corrcoef(np.stack([noise[:-1].ravel(), noise[1:].ravel(), np.roll(noise, 1, axis=1)[:-1].ravel()]))
@@ -104,6 +107,20 @@ def test_a_row_draws_the_same_in_any_company() -> None:
     together = sample(logits, rows).tolist()
     assert together == [sample(logits[i : i + 1], [rows[i]]).item() for i in range(12)]
     assert together[::-1] == sample(logits.flip(0), rows[::-1]).tolist()
+
+
+def test_what_is_allowed_may_be_more_than_the_first_candidates() -> None:
+    """Flat scores need many tokens to reach top-p, and a large top-k is one too: both fall back to the whole order."""
+    draw = torch.Generator().manual_seed(8)
+    logits = torch.randn((6, 700), generator=draw) / 10
+    rows = [row(top_p=0.9), row(top_k=400), row(top_k=400, top_p=0.5), row(top_k=50), row(top_p=0.1), row()]
+    rows = [replace(each, seed=seed) for seed in range(400) for each in rows]
+    drawn = sample(logits.repeat(400, 1), rows).view(400, 6)
+    for index in range(6):
+        allowed = kept(logits[index].tolist(), 1.0, rows[index].top_k, rows[index].top_p)
+        seen = set(drawn[:, index].tolist())
+        assert seen <= allowed
+        assert len(seen) > min(len(allowed), 400) / 2
 
 
 def test_logits_that_move_in_their_last_bits_draw_the_same() -> None:
