@@ -4,7 +4,7 @@ import re
 from datetime import UTC, datetime
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, PlainSerializer, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, PlainSerializer, StringConstraints, WithJsonSchema
 
 ID_PATTERN = r"^[A-Za-z0-9_-]{1,64}$"
 ID_REGEX = re.compile(ID_PATTERN)
@@ -32,14 +32,27 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-Time = Annotated[datetime, AfterValidator(_as_utc), PlainSerializer(rfc3339, when_used="json")]
+Time = Annotated[
+    datetime,
+    AfterValidator(_as_utc),
+    PlainSerializer(rfc3339, when_used="json"),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+]
 """A moment: RFC 3339 with a zone on the way in, UTC with `Z` on the way out."""
 
 
 class Message(BaseModel):
     """A frozen record. Unknown fields are ignored, so that an old reader survives a new writer."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore", ser_json_inf_nan="null", allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        ser_json_inf_nan="null",
+        allow_inf_nan=False,
+        # For the published schemas: the docstring under a field describes it, and every field is always sent.
+        use_attribute_docstrings=True,
+        json_schema_serialization_defaults_required=True,
+    )
 
     def encode(self) -> bytes:
         """The JSON bytes that travel. Every field is there, None as null: a reader may rely on each key."""

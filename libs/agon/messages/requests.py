@@ -103,7 +103,11 @@ class GenerationRequest(Message):
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
     top_k: Annotated[int, Field(ge=-1)] | None = None
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
-    stop: Annotated[tuple[StopString, ...], Field(max_length=4), BeforeValidator(as_tuple)] = ()
+    stop: Annotated[
+        tuple[StopString, ...],
+        Field(max_length=4),
+        BeforeValidator(as_tuple, json_schema_input_type=StopString | Annotated[list[StopString], Field(max_length=4)]),
+    ] = ()
     ignore_eos: bool = False
 
     deadline: Time | None = None
