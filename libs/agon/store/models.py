@@ -10,6 +10,9 @@ async def record(connection: Connection, cards: Sequence[ModelCard]) -> None:
     """Store cards in the order in which they were published; a model's later card replaces its earlier one, and keeps
     the time of the first."""
     newest = {card.model: card for card in cards}
+    first: dict[str, ModelCard] = {}
+    for card in cards:
+        first.setdefault(card.model, card)
     await connection.executemany(
         """
         INSERT INTO agon.models AS m
@@ -21,7 +24,7 @@ async def record(connection: Connection, cards: Sequence[ModelCard]) -> None:
         """,
         [
             (c.model, c.digest, c.state, c.backend, c.owned_by, c.description, c.context_length, c.parameters, c.dtype,
-             c.arena, c.created_at)
+             c.arena, first[c.model].created_at)
             for c in newest.values()
         ],
     )  # fmt: skip
