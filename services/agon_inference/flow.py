@@ -26,8 +26,8 @@ def hold(hands: Hands, interactive: bool, batch: bool) -> tuple[bool, bool]:
         return True, True
     slack = max(1, hands.capacity // 8)
     half = max(1, hands.capacity // 2)
-    interactive = hands.count >= hands.capacity - (slack if interactive else 0)
-    batch = interactive or hands.count >= max(half - (slack if batch else 0), 1)
+    interactive = hands.count >= max(1, hands.capacity - (slack if interactive else 0))
+    batch = interactive or hands.count >= max(1, half - (slack if batch else 0))
     return interactive, batch
 
 

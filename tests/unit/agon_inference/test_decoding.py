@@ -1,0 +1,107 @@
+"""A record is a request that can run, or a refusal that says what is wrong."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from agon.messages import GenerationRequest, rfc3339
+from agon_inference.decoding import Limits, Refusal, decode, derived_seed, digest
+
+LIMITS = Limits(max_bytes=4096, default_deadline=timedelta(minutes=10), longest_deadline=timedelta(hours=1))
+ARRIVED = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+LEAST = {"request_id": "r1", "model": "m", "messages": [{"role": "user", "content": "hi"}]}
+
+
+def record(value: bytes | dict[str, Any] | None) -> Any:
+    data = json.dumps(value).encode() if isinstance(value, dict) else value
+    return SimpleNamespace(
+        topic="t", partition=0, offset=0, timestamp=int(ARRIVED.timestamp() * 1000), key=None, value=data, headers=()
+    )
+
+
+def request(**fields: Any) -> GenerationRequest:
+    decoded = decode(record({**LEAST, **fields}), "m", LIMITS)
+    assert isinstance(decoded, GenerationRequest)
+    return decoded
+
+
+def refusal(value: bytes | dict[str, Any] | None) -> Refusal:
+    decoded = decode(record(value), "m", LIMITS)
+    assert isinstance(decoded, Refusal)
+    return decoded
+
+
+def test_the_least_request_gets_a_seed_and_a_deadline() -> None:
+    decoded = request()
+    assert decoded.seed == derived_seed(decoded)
+    assert decoded.deadline == ARRIVED + timedelta(minutes=10)
+
+
+def test_a_deadline_that_is_given_stays_unless_it_is_beyond_the_longest() -> None:
+    soon = ARRIVED + timedelta(seconds=5)
+    assert request(deadline=rfc3339(soon)).deadline == soon
+    assert request(deadline=rfc3339(ARRIVED + timedelta(days=9))).deadline == ARRIVED + timedelta(hours=1)
+
+
+def test_a_seed_that_is_given_stays_even_when_it_is_zero() -> None:
+    assert request(seed=0).seed == 0
+
+
+def test_a_derived_seed_differs_by_request_and_tenant_and_is_the_same_each_time() -> None:
+    seeds = {derived_seed(request(request_id=name, tenant=tenant)) for name in "ab" for tenant in "xy"}
+    assert len(seeds) == 4
+    assert derived_seed(request()) == derived_seed(request())
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (None, "invalid_json"),
+        (b"", "invalid_json"),
+        (b"{", "invalid_json"),
+        (b"[" * 4000, "invalid_json"),
+        (b"null", "wrong_type"),
+        (b'"text"', "wrong_type"),
+        (b"[]", "wrong_type"),
+        (b"x" * 5000, "too_large"),
+    ],
+)
+def test_what_is_no_object_is_refused_without_an_identity(value: bytes | None, reason: str) -> None:
+    refused = refusal(value)
+    assert (refused.reason, refused.tenant, refused.request_id) == (reason, None, None)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason", "param"),
+    [
+        ({"tools": [{}]}, "unsupported_parameter", "tools"),
+        ({"temperature": "hot"}, "invalid_request", "temperature"),
+        ({"messages": None}, "invalid_request", None),
+        ({"model": "other"}, "unknown_model", "model"),
+        ({"model": None}, "invalid_request", "model"),
+    ],
+)
+def test_a_wrong_request_is_refused_with_its_identity_and_the_field(
+    change: dict[str, Any], reason: str, param: str | None
+) -> None:
+    refused = refusal({**LEAST, "tenant": "acme", **change})
+    assert (refused.reason, refused.error.param) == (reason, param)
+    assert (refused.tenant, refused.request_id) == ("acme", "r1")
+
+
+@pytest.mark.parametrize("change", [{"request_id": "not an id"}, {"request_id": 7}, {"tenant": "no/slash"}])
+def test_an_identity_that_is_none_is_not_used(change: dict[str, Any]) -> None:
+    refused = refusal({**LEAST, **change})
+    assert (refused.tenant, refused.request_id) == (None, None)
+
+
+def test_a_refusal_never_repeats_what_was_asked() -> None:
+    refused = refusal({**LEAST, "messages": [{"role": "user", "content": {"private": "words"}}]})
+    assert "words" not in refused.error.message
+
+
+def test_the_digest_is_of_the_value() -> None:
+    assert digest(record(b"a")) != digest(record(b"b"))
