@@ -21,6 +21,7 @@ import statistics
 import time
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer
@@ -120,7 +121,7 @@ def table(title: str, samples: list[Sample], times: dict[str, dict[str, float]],
         at = times[sample.request_id]
         points = [sample.sent_at, at["accepted_at"], at["admitted_at"], at["first_token_at"], sample.first_token_at]
         names = ("HTTP and produce", "consume and admit", "first token", "gate and SSE")
-        for name, start, end in zip(names, points, points[1:], strict=True):
+        for name, (start, end) in zip(names, pairwise(points), strict=True):
             rows.setdefault(name, []).append(end - start)
     print(f"\n{title}, {len(samples)} requests\n{'milliseconds':20}{'p50':>8}{'p95':>8}{'p99':>8}")
     figures = {}
