@@ -22,6 +22,7 @@ from agon.topics import Topics
 
 _MOST_REPLICAS = 3
 _TIMEOUT = 30.0
+_SETTLE_SECONDS = 0.02
 _SIZE = re.compile(r"^(\d+)(KiB|MiB)$")
 _AGE = re.compile(r"^(\d+)([smhd])$")
 
@@ -135,7 +136,7 @@ async def _apply(kafka_url: str, plans: tuple[TopicPlan, ...]) -> Report:
         async with asyncio.timeout(_TIMEOUT * 2):
             await admin.start()
             return await _carry_out(admin, plans)
-    except (KafkaError, OSError) as error:
+    except (KafkaError, OSError, TimeoutError) as error:
         raise SetupError(
             f"Kafka at {kafka_url} did not take the topics: {error!r}; is AGON_KAFKA_URL right?"
         ) from error
@@ -144,34 +145,44 @@ async def _apply(kafka_url: str, plans: tuple[TopicPlan, ...]) -> Report:
 
 
 async def _carry_out(admin: AIOKafkaAdminClient, plans: tuple[TopicPlan, ...]) -> Report:
-    brokers = len((await admin.describe_cluster())["brokers"])
-    existing = {t["topic"]: len(t["partitions"]) for t in await admin.describe_topics() if not t["error_code"]}
-    missing, short = decide(plans, existing)
-    await _create(admin, missing, replicas=min(_MOST_REPLICAS, brokers))
-    await _grow(admin, short)
-    touched = {plan.name for plan in missing} | set(short)
-    return Report(
-        created=tuple(plan.name for plan in missing),
-        grown=tuple((name, existing[name], partitions) for name, partitions in short.items()),
-        unchanged=tuple(plan.name for plan in plans if plan.name not in touched),
-    )
+    """Create and grow until Kafka shows everything as planned: what was made a moment ago may not be visible yet, to us
+    or to those who wait for it, and others may be at it at the same time."""
+    replicas = min(_MOST_REPLICAS, len((await admin.describe_cluster())["brokers"]))
+    created: list[str] = []
+    grown: dict[str, tuple[str, int, int]] = {}
+    while True:
+        existing = {t["topic"]: len(t["partitions"]) for t in await admin.describe_topics() if not t["error_code"]}
+        missing, short = decide(plans, existing)
+        if not missing and not short:
+            break
+        created += await _create(admin, missing, replicas)
+        for name in await _grow(admin, short):
+            grown[name] = (name, existing[name], short[name])
+        await asyncio.sleep(_SETTLE_SECONDS)
+    touched = {*created, *grown}
+    return Report(tuple(created), tuple(grown.values()), tuple(p.name for p in plans if p.name not in touched))
 
 
-async def _create(admin: AIOKafkaAdminClient, missing: list[TopicPlan], replicas: int) -> None:
+async def _create(admin: AIOKafkaAdminClient, missing: list[TopicPlan], replicas: int) -> list[str]:
+    """The names of those that are new; the others are there already."""
     if not missing:
-        return
+        return []
     answer = await admin.create_topics(
         [NewTopic(p.name, p.partitions, replicas, topic_configs=dict(p.config)) for p in missing]
     )
     for topic, code, message in answer.topic_errors:
-        # Another process that starts at the same moment may have been first.
         if code not in (0, TopicAlreadyExistsError.errno):
             raise for_code(code)(f"{topic}: {message}")
+    return [topic for topic, code, _ in answer.topic_errors if not code]
 
 
-async def _grow(admin: AIOKafkaAdminClient, short: Mapping[str, int]) -> None:
+async def _grow(admin: AIOKafkaAdminClient, short: Mapping[str, int]) -> list[str]:
+    """The names of those that have more partitions now; the others had grown already."""
+    grown = []
     for name, partitions in short.items():
         try:
             await admin.create_partitions({name: NewPartitions(total_count=partitions)})
         except InvalidPartitionsError:
-            continue  # another process has grown it meanwhile
+            continue
+        grown.append(name)
+    return grown
