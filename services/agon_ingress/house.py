@@ -106,6 +106,7 @@ async def open_house(settings: IngressSettings, metrics: Metrics) -> AsyncIterat
     redis = connect(settings.redis_url, patience=settings.probe_timeout)
     producer = Producer(settings.kafka_url, ingress_id, settings.produce_timeout, settings.max_completion_bytes)
     registry = Registry(settings.topics, settings.keys)
+    metrics.gauge("sse_open_streams")  # there from the start: no stream is 0, not unknown
     admission = Admission(settings.max_concurrent_requests, settings.redis_memory_share)
 
     async def probe_redis() -> None:

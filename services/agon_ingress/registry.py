@@ -11,7 +11,7 @@ from aiokafka.errors import KafkaError
 from pydantic import ValidationError
 from redis.asyncio import Redis
 
-from agon.errors import ModelNotFound, ModelNotServed
+from agon.errors import ModelNotFound, ModelNotServed, Unavailable
 from agon.messages import ModelCard
 from agon.stream.heartbeat import WorkerState, workers
 from agon.topics import Keys, Topics
@@ -53,7 +53,10 @@ class Registry:
         return [card for card in self.active() if card.model in alive]
 
     def check(self, model: str) -> ModelCard:
-        """The model's card. Raises `ModelNotFound` if none is registered, `ModelNotServed` if no live worker has it."""
+        """The model's card. Raises `ModelNotFound` if none is registered, `ModelNotServed` if no live worker has it, and
+        `Unavailable` while the registry has not been read."""
+        if not self.loaded.is_set():
+            raise Unavailable("The registry of models has not been read yet. Try again shortly.")
         card = self.cards.get(model)
         if card is None or card.state != "active":
             raise ModelNotFound(

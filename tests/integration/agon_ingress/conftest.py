@@ -81,7 +81,7 @@ async def hello(telling: Telling) -> None:
 async def until_cancelled(telling: Telling) -> None:
     """Talks for ever, until it is told that nobody listens."""
     await telling.admit()
-    while await telling.say("x ") is not Answer.CANCELLED:
+    while await telling.say("x ") is not Answer.CANCELLED:  # noqa: ASYNC110  the pace of its tokens
         await asyncio.sleep(0.01)
     await telling.end("cancelled", "cancelled", "cancelled")
 
@@ -150,7 +150,7 @@ class Ingress:
 async def eventually(condition: Callable[[], bool], seconds: float = 15.0) -> None:
     """Wait for a condition, with a deadline."""
     async with asyncio.timeout(seconds):
-        while not condition():
+        while not condition():  # noqa: ASYNC110  it looks at what sets no event
             await asyncio.sleep(0.01)
 
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import httpx
 import pytest
-from integration.agon_ingress.conftest import MODEL, FakeWorker, Ingress, MakeSettings, Telling, eventually, serving
 from openai import APIError, APIStatusError, BadRequestError, InternalServerError
 
 from agon.messages import now
+from integration.agon_ingress.conftest import MODEL, FakeWorker, Ingress, MakeSettings, Telling, eventually, serving
 
 pytestmark = pytest.mark.servers
 
@@ -134,11 +134,15 @@ async def test_an_error_after_tokens_is_an_event_in_a_stream_and_a_status_of_a_w
 
     worker.script = break_down
     stream = await ingress.client.chat.completions.create(model=MODEL, messages=MESSAGES, stream=True)
-    said = ""
-    with pytest.raises(APIError, match="the engine broke") as caught:
+    said: list[str] = []
+
+    async def listen() -> None:
         async for chunk in stream:
-            said += chunk.choices[0].delta.content or ""
-    assert said == "Hel"
+            said.extend(chunk.choices[0].delta.content or "")
+
+    with pytest.raises(APIError, match="the engine broke") as caught:
+        await listen()
+    assert "".join(said) == "Hel"
     assert caught.value.code == "engine_failed"
     with pytest.raises(InternalServerError, match="the engine broke") as failed:
         await ingress.client.chat.completions.create(model=MODEL, messages=MESSAGES)

@@ -1,0 +1,195 @@
+"""Whatever comes in, what goes out is an envelope, and never a 500."""
+
+import asyncio
+import json
+from typing import Any, TypeVar
+
+import httpx
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from integration.agon_ingress.conftest import MODEL, FakeWorker, Ingress, MakeSettings, serving
+
+pytestmark = pytest.mark.servers
+
+CHAT = "/v1/chat/completions"
+T = TypeVar("T")
+
+
+def check_envelope(answer: httpx.Response, status: int | None = None) -> dict[str, Any]:
+    assert answer.headers["content-type"] == "application/json"
+    told = answer.json()
+    assert set(told) == {"error"}
+    assert set(told["error"]) == {"message", "type", "param", "code"}
+    assert told["error"]["message"]
+    assert answer.headers["x-request-id"].startswith("req_")
+    assert answer.headers["x-should-retry"] in ("true", "false")
+    assert status is None or answer.status_code == status
+    return dict(told["error"])
+
+
+ERRORS: list[tuple[str, str, bytes, str | None, int, str]] = [
+    ("GET", "/nothing", b"", None, 404, "not_found"),
+    ("GET", "/v1/", b"", None, 404, "not_found"),
+    ("GET", CHAT, b"", None, 405, "method_not_allowed"),
+    ("DELETE", "/v1/models", b"", None, 405, "method_not_allowed"),
+    ("POST", CHAT, b"", None, 400, "invalid_json"),
+    ("POST", CHAT, b"{not json", None, 400, "invalid_json"),
+    ("POST", CHAT, b"\xff\xfe\x00", None, 400, "invalid_json"),
+    ("POST", CHAT, b'{"model": "\xc3\x28"}', None, 400, "invalid_json"),
+    ("POST", CHAT, b"[" * 50_000, None, 400, "invalid_json"),
+    ("POST", CHAT, b"a=b", "application/x-www-form-urlencoded", 415, "unsupported_media_type"),
+    ("POST", CHAT, b"{}", None, 400, "invalid_value"),
+    ("POST", CHAT, b'{"model":"m","messages":[{"role":"user","content":"x"}]}', None, 404, "model_not_found"),
+    ("POST", CHAT, b"x" * 2_000_000, None, 413, "request_too_large"),
+]
+
+
+async def test_every_error_is_an_envelope(make_settings: MakeSettings, worker: FakeWorker) -> None:
+    async with (
+        serving(make_settings(max_body_bytes=1_000_000)) as ingress,
+        httpx.AsyncClient(base_url=ingress.url) as client,
+    ):
+        await ingress.house.registry.loaded.wait()
+        for method, path, content, kind, status, code in ERRORS:
+            headers = {} if kind is None else {"content-type": kind}
+            answer = await client.request(method, path, content=content, headers=headers)
+            assert check_envelope(answer, status)["code"] == code, (method, path, content[:20])
+            assert (status == 405) == ("allow" in answer.headers)
+
+
+async def test_a_streamed_body_is_cut_off_at_the_limit(make_settings: MakeSettings, worker: FakeWorker) -> None:
+    async with serving(make_settings(max_body_bytes=10_000)) as ingress:
+        reader, writer = await asyncio.open_connection("127.0.0.1", ingress.port)
+        writer.write(f"POST {CHAT} HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n".encode())
+        for _ in range(20):
+            writer.write(b"3e8\r\n" + b"x" * 1000 + b"\r\n")
+        async with asyncio.timeout(5):  # the body never ends; the answer comes all the same
+            head = await reader.readuntil(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 413 ")
+        assert b"connection: close" in head.lower()
+        writer.close()
+
+
+async def test_ids_go_out_and_come_back(ingress: Ingress) -> None:
+    async with httpx.AsyncClient(base_url=ingress.url) as client:
+        answer = await client.get("/v1/models", headers={"x-client-request-id": "mine-7"})
+        again = await client.get(
+            "/v1/models", headers={"x-client-request-id": "no\ttab", "authorization": "Bearer any"}
+        )
+    assert answer.headers["x-client-request-id"] == "mine-7"
+    assert answer.headers["openai-version"] == "2020-10-01"
+    assert int(answer.headers["openai-processing-ms"]) >= 0
+    assert answer.headers["x-request-id"] != again.headers["x-request-id"]
+    assert "x-client-request-id" not in again.headers
+
+
+async def test_a_wrong_timeout_is_told(ingress: Ingress) -> None:
+    body = {"model": MODEL, "messages": [{"role": "user", "content": "x"}]}
+    async with httpx.AsyncClient(base_url=ingress.url) as client:
+        for value in ("0", "-5", "soon", "1e3", "", "٣"):
+            answer = await client.post(CHAT, json=body, headers={"x-timeout-ms": value.encode()})
+            assert check_envelope(answer, 400)["param"] == "x-timeout-ms", value
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4),
+    max_leaves=12,
+)
+FIELDS = st.sampled_from(
+    [
+        "model",
+        "messages",
+        "stream",
+        "stream_options",
+        "max_tokens",
+        "max_completion_tokens",
+        "n",
+        "temperature",
+        "top_p",
+        "top_k",
+        "seed",
+        "stop",
+        "ignore_eos",
+        "store",
+        "metadata",
+        "cache_salt",
+        "prompt_cache_key",
+        "user",
+        "tools",
+        "logprobs",
+        "response_format",
+    ]
+)
+MESSAGE = st.fixed_dictionaries(
+    {"role": st.sampled_from(["user", "system", "tool", "assistant", "function"]) | JSON, "content": st.text() | JSON}
+)
+BODIES = st.one_of(
+    st.binary(max_size=200),
+    JSON.map(lambda value: json.dumps(value).encode()),
+    st.builds(
+        lambda fields, messages: json.dumps({"model": MODEL, "messages": messages, **fields}).encode(),
+        st.dictionaries(FIELDS, JSON, max_size=4),
+        st.lists(MESSAGE, max_size=3),
+    ),
+)
+
+
+def drawn(strategy: st.SearchStrategy[T], most: int) -> list[T]:
+    """Examples, drawn before anything is sent: Hypothesis wants no other randomness to run beside it."""
+    examples: list[T] = []
+
+    @settings(max_examples=most, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @given(strategy)
+    def draw(example: T) -> None:
+        examples.append(example)
+
+    draw()
+    return examples
+
+
+async def test_no_body_makes_a_500(ingress: Ingress) -> None:
+    seen: set[int] = set()
+    async with httpx.AsyncClient(base_url=ingress.url, timeout=20) as client:
+        for body in drawn(BODIES, 150):
+            answer = await client.post(CHAT, content=body)
+            seen.add(answer.status_code)
+            assert answer.status_code < 500, (body, answer.text)
+            if answer.status_code != 200:
+                check_envelope(answer)
+    assert {400, 200} <= seen, "the bodies reach beyond the parser"
+
+
+REQUESTS = st.tuples(
+    st.sampled_from(["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]),
+    st.sampled_from(["/", "/v1/models/", CHAT + "/", "/v1/chat/", "/openapi.json"]),
+    st.binary(max_size=12),
+    st.binary(max_size=20).map(lambda value: bytes(c for c in value if c >= 0x20 and c != 0x7F).strip()),
+)
+
+
+async def test_no_path_and_no_header_makes_a_500(ingress: Ingress) -> None:
+    async with httpx.AsyncClient(base_url=ingress.url, timeout=20) as client:
+        for method, start, rest, header in drawn(REQUESTS, 120):
+            path = start + "".join(f"%{c:02x}" for c in rest)
+            headers = {b"content-type": header, b"x-client-request-id": header}
+            answer = await client.request(method, path, headers=headers, content=b"{}")
+            assert answer.status_code < 500, (method, path, header, answer.text)
+            if answer.status_code >= 400:
+                check_envelope(answer)
+
+
+async def test_what_is_no_http_ends_the_connection_and_nothing_else(ingress: Ingress) -> None:
+    for junk in (b"\x00\x01\x02\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"A" * 70_000, b"\r\n" * 50):
+        reader, writer = await asyncio.open_connection("127.0.0.1", ingress.port)
+        writer.write(junk)
+        async with asyncio.timeout(5):
+            if junk.strip():
+                answer = await reader.read()
+                assert answer.startswith(b"HTTP/1.1 400 "), junk[:20]
+                assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["code"] == "invalid_http"
+        writer.close()
+    async with httpx.AsyncClient(base_url=ingress.url) as client:
+        assert (await client.get("/healthz")).status_code == 200
