@@ -179,10 +179,10 @@ class ScriptedBackend:
             if request.kind == "embedding":
                 raise InvalidRequest("a script has no embeddings", param="kind")
             room = self._options.context - prompt_tokens
-            if room < (request.limit or 1):
+            if room < 1:
                 raise ContextTooLong(
-                    f"the prompt has {prompt_tokens} tokens, which leaves {max(room, 0)} of the context of "
-                    f"{self._options.context}; shorten it or ask for fewer tokens",
+                    f"the prompt has {prompt_tokens} tokens, the context is {self._options.context} with the answer; "
+                    "shorten the prompt",
                     param="messages",
                 )
             choices = [

@@ -1,0 +1,121 @@
+"""The engine as a backend: jobs in, events out, and a card that says what answers."""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from agon.backends import Admitted, BackendSpec, Event, Failed, Finished, Job, SteppedBackend, Tokens, load
+from agon.backends.engine import EngineBackend, as_request, folder_digest
+from agon.engine.params import Limits
+from agon.errors import Expired, InvalidRequest
+from agon.messages import GenerationRequest
+from contract.engine.tiny import make_hf_model, make_hf_tokenizer
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("model")
+    make_hf_model("llama", torch.float32).save_pretrained(path)
+    make_hf_tokenizer().save_pretrained(path)
+    return path
+
+
+@pytest.fixture
+def backend(folder: Path) -> EngineBackend:
+    made = load(BackendSpec.parse(f"tiny={folder}"), Limits(max_sequences=4))
+    assert isinstance(made, EngineBackend)
+    assert isinstance(made, SteppedBackend)
+    return made
+
+
+def job(request_id: str = "r", emitted: tuple[tuple[int, ...], ...] = (), **fields: Any) -> Job:
+    asked = {"model": "tiny", "seed": 1, "messages": [{"role": "user", "content": "hi"}], "request_id": request_id}
+    return Job(GenerationRequest.model_validate(asked | fields), emitted)
+
+
+def run(backend: EngineBackend, *jobs: Job) -> list[Event]:
+    for each in jobs:
+        backend.submit(each)
+    events: list[Event] = []
+    while backend.idle_for() is not None:
+        events += backend.step()
+    return events
+
+
+def tokens(events: Sequence[Event]) -> tuple[int, ...]:
+    return tuple(token for event in events if isinstance(event, Tokens) for token in event.token_ids)
+
+
+def test_a_chat_is_answered_and_counted(backend: EngineBackend) -> None:
+    first, *told, last = run(backend, job(max_tokens=6, ignore_eos=True))
+    assert isinstance(first, Admitted)
+    assert [event.at for event in told if isinstance(event, Tokens)] == list(range(6))
+    assert last == Finished("default/r", first.prompt_tokens, 6)
+    assert backend.load().running == backend.load().waiting == 0
+    assert backend.load().capacity == 4
+
+
+def test_a_job_goes_on_behind_what_was_emitted(backend: EngineBackend) -> None:
+    whole = tokens(run(backend, job(max_tokens=9, ignore_eos=True)))
+    resumed = run(backend, job(max_tokens=9, ignore_eos=True, emitted=(whole[:4],)))
+    assert tokens(resumed) == whole[4:]
+    assert isinstance(resumed[1], Tokens)
+    assert resumed[1].at == 4
+
+
+def test_what_an_engine_cannot_do_is_a_failed_event(backend: EngineBackend) -> None:
+    embedding, late = run(
+        backend,
+        job("e", kind="embedding", prompt="x", messages=None),
+        job("d", deadline="2020-01-01T00:00:00Z"),
+    )[::2]
+    assert isinstance(embedding, Failed)
+    assert isinstance(embedding.error, InvalidRequest)
+    assert isinstance(late, Failed)
+    assert isinstance(late.error, Expired)
+
+
+def test_a_request_is_translated_field_by_field() -> None:
+    request = as_request(
+        job(
+            messages=[
+                {"role": "developer", "content": "Be brief."},
+                {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]},
+            ],
+            max_completion_tokens=3,
+            top_k=-1,
+            top_p=0.5,
+            temperature=0,
+            stop="x",
+            n=2,
+            priority="batch",
+        )  # fmt: skip
+    )
+    assert request.prompt == [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "ab"}]
+    params = request.params
+    assert (params.max_tokens, params.top_k, params.top_p, params.temperature) == (3, -1, 0.5, 0)
+    assert (params.stop, params.n, params.seed, request.priority, request.deadline) == (("x",), 2, 1, 1, None)
+
+
+def test_the_card_says_what_is_served(backend: EngineBackend) -> None:
+    card = backend.card
+    assert (card.model, card.backend, card.context_length, card.dtype) == ("tiny", "engine", 256, "float32")
+    assert card.parameters == sum(tensor.numel() for tensor in make_hf_model("llama").parameters())
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "chat_template.jinja", "config.json"])
+def test_the_digest_changes_with_everything_that_decides_an_answer(folder: Path, tmp_path: Path, name: str) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    before = folder_digest(copy, "float32")
+    assert before == folder_digest(folder, "float32")
+    assert before != folder_digest(copy, "float64")
+    (copy / "README.md").write_text("hello")
+    assert before == folder_digest(copy, "float32")
+    with (copy / name).open("ab") as file:
+        file.write(b" ")
+    assert before != folder_digest(copy, "float32")

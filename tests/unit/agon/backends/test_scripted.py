@@ -1,0 +1,149 @@
+"""The scripted backend: the same request always gets the same answer, cut, resumed or not."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agon.backends import Admitted, Event, Failed, Finished, Job, Tokens
+from agon.backends.scripted import Options, ScriptedBackend, token_id
+from agon.errors import Cancelled, ContextTooLong, EngineFailed, Expired
+from agon.messages import GenerationRequest
+
+
+def job(said: str = "Tell me about Redis", emitted: tuple[tuple[int, ...], ...] = (), **fields: Any) -> Job:
+    request = {
+        "request_id": "r1", "model": "m", "seed": 1, "messages": [{"role": "user", "content": said}], **fields
+    }  # fmt: skip
+    return Job(GenerationRequest.decode(json.dumps(request)), emitted)
+
+
+def run(options: Options, *jobs: Job) -> list[Event]:
+    backend = ScriptedBackend("m", options)
+    for each in jobs:
+        backend.submit(each)
+    events: list[Event] = []
+    while backend.idle_for() is not None:
+        events += backend.step()
+    return events
+
+
+def text(events: list[Event], choice: int = 0) -> str:
+    return "".join(event.text for event in events if isinstance(event, Tokens) and event.choice == choice)
+
+
+def last(events: list[Event]) -> Event:
+    assert all(not isinstance(event, (Finished, Failed)) for event in events[:-1])
+    return events[-1]
+
+
+def test_a_given_text_is_told_word_by_word() -> None:
+    events = run(Options(text="Hello, dear friend."), job())
+    assert events == [
+        Admitted("default/r1", 4),
+        Tokens("default/r1", 0, 0, (token_id("Hello, "),), "Hello, "),
+        Tokens("default/r1", 0, 1, (token_id("dear "),), "dear "),
+        Tokens("default/r1", 0, 2, (token_id("friend."),), "friend.", "stop"),
+        Finished("default/r1", 4, 3),
+    ]
+
+
+def test_echo_tells_what_was_said_and_the_default_answers_it() -> None:
+    assert text(run(Options(mode="echo"), job("a  b\nc"))) == "a  b\nc"
+    assert "Redis" in text(run(Options(), job()))
+    assert text(run(Options(), job())) != text(run(Options(), job("Something else")))
+
+
+def test_random_words_depend_on_seed_and_choice_only() -> None:
+    one = run(Options(mode="random"), job(seed=5, n=2))
+    assert one == run(Options(mode="random"), job(seed=5, n=2))
+    assert text(one, 0) != text(one, 1)
+    assert text(one, 0) != text(run(Options(mode="random"), job(seed=6)))
+
+
+def test_max_tokens_cuts_and_ignore_eos_goes_on() -> None:
+    events = run(Options(text="one two three"), job(max_tokens=2))
+    assert (text(events), events[-2].finish_reason) == ("one two ", "length")  # type: ignore[union-attr]
+    events = run(Options(text="one two three "), job(max_tokens=5, ignore_eos=True))
+    assert text(events) == "one two three one two "
+
+
+def test_a_number_of_tokens_is_told_exactly() -> None:
+    events = run(Options(tokens=400), job())
+    assert [event.at for event in events if isinstance(event, Tokens)] == list(range(400))
+    assert last(events) == Finished("default/r1", 4, 400)
+
+
+@given(st.lists(st.sampled_from(["ab", "b", "a b", " ", "cab", "abc"]), max_size=3), st.integers(1, 30))
+def test_a_stop_string_is_never_shown_and_nothing_before_it_is_lost(stop: list[str], per_step: int) -> None:
+    script = "abba ab cab  abc bab a b end"
+    ends = [(at + len(each), at) for each in stop if (at := script.find(each)) >= 0]
+    expected = script[: min(ends)[1]] if ends else script
+    events = run(Options(text=script, per_step=per_step), job(stop=stop))
+    assert text(events) == expected
+    assert isinstance(last(events), Finished)
+
+
+@pytest.mark.parametrize("options", [Options(mode="random", per_step=3), Options(), Options(tokens=9)])
+def test_a_resumed_answer_goes_on_exactly(options: Options) -> None:
+    whole = run(options, job(n=2, stop=["dog"]))
+    tokens = [[t for e in whole if isinstance(e, Tokens) and e.choice == c for t in e.token_ids] for c in range(2)]
+    alone = run(options.model_copy(update={"per_step": 1}), job(n=2, stop=["dog"]))
+    for cut in range(len(tokens[0]) + 1):
+        resumed = run(options, job(emitted=(tuple(tokens[0][:cut]), ()), n=2, stop=["dog"]))
+        shown = "".join(e.text for e in alone if isinstance(e, Tokens) and e.choice == 0 and e.at < cut)
+        assert shown + text(resumed) == text(whole)
+        assert text(resumed, 1) == text(whole, 1)
+        assert last(resumed) == last(whole)
+
+
+def test_it_fails_where_it_is_told_to() -> None:
+    events = run(Options(tokens=10, fail_at=3), job())
+    assert sum(isinstance(event, Tokens) for event in events) == 3
+    end = last(events)
+    assert isinstance(end, Failed)
+    assert isinstance(end.error, EngineFailed)
+    assert end.completion_tokens == 3
+
+
+def test_what_cannot_fit_and_what_is_late_is_refused() -> None:
+    for options, each, error in (
+        (Options(context=3), job(), ContextTooLong),
+        (Options(delay=60), job(deadline="2020-01-01T00:00:00Z"), Expired),
+    ):
+        end = last(run(options, each))
+        assert isinstance(end, Failed)
+        assert isinstance(end.error, error)
+
+
+def test_a_cancelled_job_ends_once_wherever_it_is() -> None:
+    backend = ScriptedBackend("m", Options(tokens=10, capacity=1))
+    backend.submit(job(request_id="runs"))
+    backend.submit(job(request_id="waits"))
+    backend.step()
+    assert (backend.load().running, backend.load().waiting, backend.load().capacity) == (1, 1, 1)
+    for key in ("default/runs", "default/waits", "default/unknown"):
+        backend.cancel(key)
+    events = list(backend.step())
+    assert [(event.key, type(event)) for event in events] == [("default/runs", Failed), ("default/waits", Failed)]
+    assert all(isinstance(event.error, Cancelled) for event in events if isinstance(event, Failed))
+    assert backend.idle_for() is None
+
+
+def test_a_delay_is_told_and_not_slept() -> None:
+    backend = ScriptedBackend("m", Options(tokens=3, first_delay=30, delay=20))
+    assert backend.idle_for() is None
+    backend.submit(job())
+    assert backend.idle_for() == 0
+    backend.step()
+    idle = backend.idle_for()
+    assert idle is not None
+    assert 29 < idle <= 30
+    assert backend.step() == []
+
+
+def test_the_digest_follows_the_script() -> None:
+    assert ScriptedBackend("m", Options(text="a")).card.digest == ScriptedBackend("m", Options(text="a")).card.digest
+    assert ScriptedBackend("m", Options(text="a")).card.digest != ScriptedBackend("m", Options(text="b")).card.digest
