@@ -1,8 +1,10 @@
 """The arena's part of the ingress, built once per process: reached by routes as `request.app.state.arena`."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+
+from prometheus_client import Gauge
 
 from agon.errors import RateLimited
 from agon_ingress.arena_battles import Battles
@@ -15,26 +17,29 @@ MOST_STREAMS = 2048
 """Streams open to voters at once: each costs a socket and a task."""
 
 
-@dataclass(slots=True)
 class Streams:
-    """Counts the streams that are open, up to the most that may be."""
+    """Counts the streams that are open, up to the most that may be; `gauge` tells how many."""
 
-    most: int
-    open: int = 0
+    def __init__(self, most: int, gauge: Gauge) -> None:
+        self.open = 0
+        self._most = most
+        self._gauge = gauge
 
     def check(self) -> None:
         """Raises `RateLimited` where one more would be too many."""
-        if self.open >= self.most:
+        if self.open >= self._most:
             raise RateLimited(f"{self.open} streams are open, which is the most. Try again shortly.")
 
-    async def count(self, events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async def count(self, events: AsyncGenerator[bytes]) -> AsyncIterator[bytes]:
         """These events, counted as open while somebody reads them."""
         self.open += 1
         try:
-            async for event in events:
-                yield event
+            with self._gauge.track_inprogress():
+                async for event in events:
+                    yield event
         finally:
             self.open -= 1
+            await events.aclose()
 
 
 @dataclass(slots=True)
@@ -46,7 +51,7 @@ class Arena:
     battles: Battles
     votes: Votes
     boards: Boards
-    streams: Streams = field(default_factory=lambda: Streams(MOST_STREAMS))
+    streams: Streams
 
 
 @asynccontextmanager
@@ -54,5 +59,6 @@ async def open_arena(house: House) -> AsyncIterator[Arena]:
     """Build the arena; leaving it cuts the turns that still run here, for another ingress to go on with."""
     turns = Turns(house)
     boards = Boards(house)
+    streams = Streams(MOST_STREAMS, house.metrics.gauge("sse_open_streams"))
     async with turns.running(), boards.running():
-        yield Arena(house, turns, Battles(house, turns), Votes(house), boards)
+        yield Arena(house, turns, Battles(house, turns), Votes(house), boards, streams)

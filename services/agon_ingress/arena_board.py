@@ -3,7 +3,7 @@
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -59,7 +59,7 @@ class Boards:
         self._house.health.require("postgres")
         return await leaderboard(self._house.pool, TENANT, arena, slice, method)
 
-    async def events(self, arena: str, slice: str, method: str) -> AsyncIterator[bytes]:
+    async def events(self, arena: str, slice: str, method: str) -> AsyncGenerator[bytes]:
         """`board` events: the board now, and again after each change; a comment after every silence.
 
         A silence makes it look too, because Redis forgets messages that nobody hears. An error ends the stream with

@@ -2,7 +2,7 @@
 
 import re
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -41,7 +41,7 @@ def _language(request: Request) -> str | None:
     return found[1].lower() if found else None
 
 
-def _event_stream(arena: Arena, events: AsyncIterator[bytes]) -> StreamingResponse:
+def _event_stream(arena: Arena, events: AsyncGenerator[bytes]) -> StreamingResponse:
     return StreamingResponse(arena.streams.count(events), media_type="text/event-stream", headers=STREAM_HEADERS)
 
 

@@ -7,7 +7,7 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,7 +87,7 @@ class Turn:
         self.shown = Shown(len(self.a.characters), len(self.b.characters), True)
         self.over = True
 
-    async def events(self, seen_a: int, seen_b: int, heartbeat: float) -> AsyncIterator[bytes]:
+    async def events(self, seen_a: int, seen_b: int, heartbeat: float) -> AsyncGenerator[bytes]:
         """The server-sent events behind what a client has seen, `heartbeat` seconds of silence apart at most.
 
         A position only says what to leave out: it moves nothing of what is shown when. A turn that was cut ends

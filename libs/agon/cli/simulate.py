@@ -154,7 +154,7 @@ def _cast(votes: int, voters: list[Voter], seed: int, tally: Tally, told: Callab
     """Let the voters play until there are enough votes. Raises the first error that a voter could not wait out."""
     from agon.nano.skills import held_out
 
-    questions: Iterator[Item] = islice(held_out(seed), votes * TRIES_PER_VOTE)
+    questions = islice(held_out(seed), votes * TRIES_PER_VOTE)
     idle = list(voters)
     playing: dict[Future[str | None], Voter] = {}
     with ThreadPoolExecutor(len(voters), thread_name_prefix="voter") as threads:

@@ -1,6 +1,7 @@
 """How many streams voters may hold open at once."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import AbstractContextManager, nullcontext
 
 import pytest
 
@@ -8,13 +9,20 @@ from agon.errors import RateLimited
 from agon_ingress.arena import Streams
 
 
-async def events() -> AsyncIterator[bytes]:
+class Gauge:
+    """As much of prometheus' gauge as is used."""
+
+    def track_inprogress(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+
+async def events() -> AsyncGenerator[bytes]:
     yield b"one"
     yield b"two"
 
 
 async def test_one_stream_more_than_the_most_is_refused_until_one_ends() -> None:
-    streams = Streams(most=1)
+    streams = Streams(1, Gauge())  # type: ignore[arg-type]
     streams.check()
     reading = streams.count(events())
     assert await anext(reading) == b"one"
@@ -25,7 +33,7 @@ async def test_one_stream_more_than_the_most_is_refused_until_one_ends() -> None
 
 
 async def test_a_stream_that_is_left_in_the_middle_is_no_longer_counted() -> None:
-    streams = Streams(most=1)
+    streams = Streams(1, Gauge())  # type: ignore[arg-type]
     reading = streams.count(events())
     await anext(reading)
     await reading.aclose()  # type: ignore[attr-defined]
