@@ -3,7 +3,7 @@
 import asyncio
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from agon.errors import SetupError
@@ -55,9 +55,15 @@ def choose(data: DataFolder, secrets: Secrets, progress: Callable[[str], None]) 
     return chosen
 
 
-async def set_up(backends: Mapping[str, Backend], secrets: Secrets) -> None:
-    """Bring database and topics up to date; safe to repeat. Raises `SetupError` that names what does not answer."""
-    await asyncio.gather(_database(backends["postgres"], secrets), _topics(backends["kafka"]), _ping(backends["redis"]))
+async def set_up(backend: Backend, secrets: Secrets) -> None:
+    """Bring database or topics up to date; safe to repeat. Raises `SetupError` that names what does not answer."""
+    match backend.name:
+        case "postgres":
+            await _database(backend, secrets)
+        case "kafka":
+            await _topics(backend)
+        case _:
+            await _ping(backend)
 
 
 def analyst_url(postgres: Backend, secrets: Secrets) -> str | None:

@@ -96,6 +96,11 @@ class DataFolder:
         except (ValueError, TypeError) as error:
             raise SetupError(f"{place} is damaged: put it back, or start with another --data") from error
 
+    def fresh_logs(self) -> None:
+        """Begin every log anew; what the run before wrote stays beside it until the next."""
+        for log in self.logs.glob("*.log"):
+            log.replace(log.with_suffix(".log.1"))
+
     def trim_logs(self) -> None:
         """Start each log anew that has become too long, and keep its last part beside it."""
         for log in self.logs.glob("*.log"):

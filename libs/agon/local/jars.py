@@ -1,11 +1,13 @@
 """The broker's jars: pinned in `kafka-jars.lock` with their checksums, fetched once from Maven Central by `jgo`.
 
 Each jar is checked against the lock before it gets its place in the cache, and again at each start (0.1 s for all): an
-interrupted or damaged cache fetches what is missing, and a whole one needs no network.
+interrupted or damaged cache fetches what is missing, and a whole one needs no network. `python -m agon.local.jars`
+fetches them ahead of time.
 """
 
 import hashlib
 import os
+import sys
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -135,3 +137,17 @@ def _brief(error: Exception) -> str:
         if reason in text or reason in type(error).__name__:
             return reason
     return type(error).__name__
+
+
+def main() -> None:
+    """Fetch what is missing, unless a Kafka that is there already will be used."""
+    if os.environ.get("AGON_KAFKA_URL") or os.environ.get("KAFKA_HOME"):
+        return
+    try:
+        class_path()
+    except SetupError as error:
+        sys.exit(f"agon: {error}")
+
+
+if __name__ == "__main__":
+    main()

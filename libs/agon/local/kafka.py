@@ -127,9 +127,10 @@ class KafkaServer(Server):
             "share.coordinator.state.topic.num.partitions": 4,
             # A new group is one service's: nobody gains from waiting for more members.
             "group.initial.rebalance.delay.ms": 0,
-            # How long its own controller keeps a killed broker registered: 9 s by default, until then none can start.
-            "broker.session.timeout.ms": 1500,
-            "broker.heartbeat.interval.ms": 300,
+            # So long its own controller keeps a killed broker registered, and a new one must wait: 9 s by default. With
+            # much less, a machine that is busy for a second fences a broker that is alive.
+            "broker.session.timeout.ms": 3000,
+            "broker.heartbeat.interval.ms": 500,
             # The default takes 128 MB of heap for a job that here is tiny.
             "log.cleaner.dedupe.buffer.size": 2 * MIB,
             "log.segment.bytes": 64 * MIB,

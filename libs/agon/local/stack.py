@@ -9,7 +9,7 @@ from typing import Any
 from agon.local import backends as backend_room
 from agon.local.backends import Backend
 from agon.local.children import Child, last_lines
-from agon.local.data import DataFolder
+from agon.local.data import DataFolder, Secrets
 from agon.local.ports import LOOPBACK, free_port
 from agon.local.probing import get_json, is_ready
 from agon.local.server import Server
@@ -69,13 +69,12 @@ class Stack:
 
     async def start(self) -> None:
         """Return once a chat would succeed. Raises `SetupError` when that can't be without a person's help."""
+        self._data.fresh_logs()
         for name in end_leftovers(self._data):
             self._terminal.tell(name, "was left behind by a stack that was killed; ended it")
         secrets = self._data.secrets()
         backends = backend_room.choose(self._data, secrets, lambda line: self._terminal.tell("kafka", line))
-        await self._unless_failed(self._start_backends(backends))
-        self._terminal.tell("set-up", "database and topics")
-        await self._unless_failed(backend_room.set_up(backends, secrets))
+        await self._unless_failed(self._start_backends(backends, secrets))
         self.state.analyst = backend_room.analyst_url(backends["postgres"], secrets)
         self.psql = backend_room.psql(backends["postgres"])
         urls = {name: backend.url for name, backend in backends.items()}
@@ -106,20 +105,23 @@ class Stack:
             self._failed.exception()  # it was told already
         self._write()
 
-    async def _start_backends(self, backends: dict[str, Backend]) -> None:
-        waiting = []
-        for name, backend in backends.items():
-            if backend.server is None:
-                self.state.backends[name] = BackendState(backend.url, "external")
-                self._terminal.tell(name, "from the environment")
-                continue
-            supervised = self._supervised(name, backend.server.start, backend.server.answers)
-            self._servers.append(_Part(supervised, self._keep_running(supervised), server=backend.server))
-            waiting.append(self._backend_ready(backend, backend.server, supervised))
-        await asyncio.gather(*waiting)
+    async def _start_backends(self, backends: dict[str, Backend], secrets: Secrets) -> None:
+        """All at once; each is set up as soon as it answers."""
+        async with asyncio.TaskGroup() as group:
+            for backend in backends.values():
+                group.create_task(self._start_backend(backend, secrets), name=f"start-{backend.name}")
 
-    async def _backend_ready(self, backend: Backend, server: Server, supervised: Supervised) -> None:
+    async def _start_backend(self, backend: Backend, secrets: Secrets) -> None:
+        server = backend.server
+        if server is None:
+            await backend_room.set_up(backend, secrets)
+            self.state.backends[backend.name] = BackendState(backend.url, "external")
+            self._terminal.tell(backend.name, "taken from the environment")
+            return
+        supervised = self._supervised(backend.name, server.start, server.answers)
+        self._servers.append(_Part(supervised, self._keep_running(supervised), server=server))
         await supervised.once_ready.wait()
+        await backend_room.set_up(backend, secrets)
         self.state.backends[backend.name] = BackendState(backend.url, "embedded", supervised.state)
         self._write()
         self._terminal.tell(backend.name, f"on {server.address}, data in {server.folder}")

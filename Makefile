@@ -1,0 +1,56 @@
+# Everything a person needs, the same at the desk and in CI. `make help` lists it.
+# Nothing is touched outside this folder but the caches of package managers.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help setup up test lint bench nano schemas clean
+
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do command -v $$p && break; done)
+# The uv that wrote the lock; fetched into .tools if the machine has none that works.
+UV_VERSION := 0.13.9
+UV := $(shell uv --version >/dev/null 2>&1 && echo uv || echo .tools/bin/uv)
+BIN := .venv/bin
+
+help: ## What can be made.
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | awk -F '\t' '{printf "  make %-9s %s\n", $$1, $$2}'
+
+setup: .venv/.installed ## Install everything into .venv from the lock; the targets below do so by themselves.
+	@$(BIN)/python -m agon.local.jars
+
+# A changed lock or project file installs again, and so does a checkout that was moved or copied with its .venv, whose
+# programs belong to another place; otherwise this costs nothing.
+ifneq ($(shell cat .venv/.installed 2>/dev/null),$(CURDIR))
+.PHONY: .venv/.installed
+endif
+.venv/.installed: uv.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "there is no Python: install Python 3.11 or newer"; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "$$($(PYTHON) -V) is too old: install Python 3.11 or newer, or name one: make PYTHON=..."; exit 2; }
+	@if test "$(UV)" != uv && ! test -x .tools/bin/uv; then echo "fetching uv $(UV_VERSION)"; \
+	  { $(PYTHON) -m venv .tools 2>/dev/null >&2 && .tools/bin/pip install -q uv==$(UV_VERSION); } || \
+	  { rm -rf .tools && $(PYTHON) -m pip install -q --target .tools uv==$(UV_VERSION); } || \
+	  { echo "uv could not be fetched: check the network, or install uv yourself"; exit 2; }; fi
+	@if test -s $@ && test "$$(cat $@)" != "$(CURDIR)"; then rm -rf .venv; fi
+	@echo "installing into .venv from uv.lock; the first time this fetches some hundred MB"
+	@UV_PYTHON_DOWNLOADS=never VIRTUAL_ENV= $(UV) sync --frozen --extra dev --python $(PYTHON)
+	@printf '%s' "$(CURDIR)" > $@
+
+up: setup ## Run the whole stack here until Ctrl-C; ARGS="--port 9000" goes to `agon up`.
+	@exec $(BIN)/agon up $(ARGS)
+
+test: setup ## All tests, on real servers; ARGS="-k gate" goes to pytest.
+	@$(BIN)/pytest $(ARGS)
+
+lint: setup ## Style and types.
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+bench: setup ## Every figure of the README, measured here; results go to benchmarks/results.
+	@for script in bus_latency bus_throughput memory; do $(BIN)/python benchmarks/$$script.py || exit 1; done
+
+nano: setup ## Train the bundled models again, with their cards.
+	@$(BIN)/python -m agon.nano.train $(ARGS)
+
+schemas: setup ## Write schemas/ from the message classes.
+	@$(BIN)/python -m agon.messages.schemas
+
+clean: ## Remove what was installed and made here: .venv, caches, the default data folder.
+	rm -rf .venv .tools .agon .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
