@@ -3,13 +3,15 @@
 import asyncio
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
 from agon.bus import topic_admin
+from agon.local.redis import RedisServer
 from agon.messages import GenerationCompleted
 from agon.stream.frames import Delta, body
-from support.workers import Client, StartWorker, eventually
+from support.workers import Client, StartWorker, WorkerProcess, client_of, eventually, new_place
 
 pytestmark = [pytest.mark.servers, pytest.mark.kill]
 
@@ -188,3 +190,30 @@ async def test_a_redis_that_forgets_everything_is_told_again(client: Client, sta
     await client.redis.delete(*keys)
     await client.completed(*asked)
     await assert_undisturbed(client, asked, seed=400)
+
+
+async def test_a_redis_that_is_away_for_a_while_and_comes_back_empty_loses_no_token(
+    kafka_url: str, tmp_path: Path
+) -> None:
+    server = RedisServer(tmp_path / "redis", tmp_path / "redis.log", "secret")
+    await server.start()
+    place = new_place(kafka_url, server.url, tmp_path)
+    await topic_admin.apply(kafka_url, place.topics.prefix)
+    worker = WorkerProcess(place, "w1", [SLOW])
+    try:
+        async with client_of(place) as client:
+            await client.reading("w1", model=MODEL)
+            asked = await ask_twice(client, 3, seed=500)
+            for request_id in asked:
+                await client.emitting(request_id, 5)
+            await server.stop()
+            more = await ask_twice(client, 2, seed=600)
+            await asyncio.sleep(2)  # how long it is away
+            await server.start()
+            done = await client.completed(*asked, *more, timeout=30)
+            assert {completion.status for completion in done} == {"finished"}
+            await assert_undisturbed(client, asked, seed=500)
+            await assert_undisturbed(client, more, seed=600)
+    finally:
+        worker.kill()
+        await server.stop()
