@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from agon.bus.broker import Record
 from agon.errors import AgonError, InvalidRequest, ModelNotFound, TooLarge, UnsupportedParameter
-from agon.messages import GenerationRequest
+from agon.messages import GenerationRequest, now
 from agon.messages.base import ID_REGEX
 from agon.messages.requests import unsupported_fields
 
@@ -37,6 +37,16 @@ class Refusal:
     tenant: str | None = None
     request_id: str | None = None
     """Both or none."""
+
+
+def arrived_at(record: Record) -> datetime:
+    """When the record was produced; now, where it says nothing or nonsense (a time unit that is none of Kafka's)."""
+    if record.timestamp > 0:
+        try:
+            return datetime.fromtimestamp(record.timestamp / 1000, UTC)
+        except (ValueError, OverflowError, OSError):
+            pass
+    return now()
 
 
 def digest(record: Record) -> str:
@@ -70,18 +80,20 @@ def decode(record: Record, model: str, limits: Limits) -> GenerationRequest | Re
         request = GenerationRequest.decode(value)
     except ValidationError as error:
         return refuse("invalid_request", _explain(error))
+    except (ValueError, OverflowError) as error:
+        # A moment at the edge of the calendar has no UTC, which validation learns too late.
+        return refuse("invalid_request", InvalidRequest(f"a value is out of range: {error}"))
     if request.model != model:
         what = f"this topic carries requests for the model `{model}`, not `{request.model}`"
         return refuse("unknown_model", ModelNotFound(what, param="model"))
-    return complete(request, record.timestamp, limits)
+    return complete(request, arrived_at(record), limits)
 
 
-def complete(request: GenerationRequest, timestamp: int, limits: Limits) -> GenerationRequest:
-    """Fill in what every attempt must have the same: a seed, and a deadline counted from the record's timestamp (ms).
+def complete(request: GenerationRequest, arrived: datetime, limits: Limits) -> GenerationRequest:
+    """Fill in what every attempt must have the same: a seed, and a deadline counted from when the record was produced.
 
     A deadline beyond the longest one is brought forward to it: nothing is remembered about a request for longer.
     """
-    arrived = datetime.fromtimestamp(max(timestamp, 0) / 1000, UTC)
     deadline = min(request.deadline or arrived + limits.default_deadline, arrived + limits.longest_deadline)
     seed = derived_seed(request) if request.seed is None else request.seed
     return request.model_copy(update={"seed": seed, "deadline": deadline})

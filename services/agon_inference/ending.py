@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import MessageSizeTooLargeError
+from aiokafka.errors import MessageSizeTooLargeError, OutOfOrderSequenceNumber, ProducerFenced
 
 from agon.bus.broker import Record
 from agon.bus.dead_letters import DeadLetters
@@ -22,6 +22,8 @@ from agon_inference.retrying import Patience
 
 _log = logging.getLogger(__name__)
 _ENVELOPE = 64 * 1024  # key, headers and batch around a completion's value
+# After these a producer sends nothing any more: only a new process helps.
+_FATAL = (OutOfOrderSequenceNumber, ProducerFenced)
 
 
 class Ending:
@@ -49,6 +51,7 @@ class Ending:
         self._max_bytes = max_bytes - _ENVELOPE
         self._forget = forget
         self._tasks: set[asyncio.Task[None]] = set()
+        self._broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def end(self, held: Held) -> None:
         """The final frame is on the list: publish the completion, mark it done, finish the offsets, forget it."""
@@ -57,6 +60,10 @@ class Ending:
     def bury(self, letters: DeadLetters, record: Record, reason: str, error: str, then: Callable[[], None]) -> None:
         """Move a record aside; `then` is called once Kafka has the dead letter."""
         self._start(self._bury(letters, record, reason, error, then), f"bury {record.topic}/{record.offset}")
+
+    async def broken(self) -> None:
+        """Returns only by raising: nothing can be published any more."""
+        await asyncio.shield(self._broken)
 
     async def drain(self, timeout: timedelta) -> None:
         """Wait for what is on its way, for so long at most."""
@@ -79,6 +86,8 @@ class Ending:
         if not task.cancelled() and (error := task.exception()) is not None:
             # Its offset stays unfinished: the record is delivered again after the next start.
             _log.error("could not %s", task.get_name(), exc_info=error)
+            if isinstance(error, _FATAL) and not self._broken.done():
+                self._broken.set_exception(error)
 
     async def _end(self, held: Held) -> None:
         identity = held.identity
@@ -114,11 +123,12 @@ class Ending:
                 self._topics.completions, value=value, key=message.request_id.encode(), headers=list(headers)
             ),
             MessageSizeTooLargeError,
+            *_FATAL,
         )
 
     async def _bury(
         self, letters: DeadLetters, record: Record, reason: str, error: str, then: Callable[[], None]
     ) -> None:
         _log.info("%s/%d/%d is a dead letter: %s", record.topic, record.partition, record.offset, reason)
-        await self._patience.until_done("moving a record aside", lambda: letters.bury(record, reason, error))
+        await self._patience.until_done("moving a record aside", lambda: letters.bury(record, reason, error), *_FATAL)
         then()

@@ -80,10 +80,9 @@ class Held:
         """New tokens. A backend that skips or repeats some ends the request: its text would be wrong."""
         if self.ending:
             return
-        if event.at != self.positions[event.choice]:
-            self.fail(
-                EngineFailed(f"choice {event.choice}: token {event.at} came after {self.positions[event.choice]}")
-            )
+        expected = self.positions[event.choice] if event.choice < len(self.positions) else None
+        if event.at != expected:
+            self.fail(EngineFailed(f"choice {event.choice}: token {event.at} came where {expected} was to come"))
             return
         self.positions[event.choice] += len(event.token_ids)
         if not self._merge(event):

@@ -5,7 +5,7 @@ import logging
 from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from agon.bus.broker import Record
 from agon.bus.dead_letters import DeadLetters
@@ -16,7 +16,7 @@ from agon.errors import Cancelled, Expired, WorkerLost
 from agon.messages import now
 from agon.stream.gate import Claim, Done, Duplicate, Ended, Gate, Parked, Yours
 from agon.telemetry import Metrics
-from agon_inference.decoding import Limits, Refusal, decode, digest
+from agon_inference.decoding import Limits, Refusal, arrived_at, decode, digest
 from agon_inference.ending import Ending
 from agon_inference.held import Held
 from agon_inference.models import Models
@@ -150,7 +150,7 @@ class Intake:
             model=model,
             source=arrival.delivery.source,
             digest=digest(record),
-            accepted_at=datetime.fromtimestamp(max(record.timestamp, 0) / 1000, UTC),
+            accepted_at=arrived_at(record),
             traceparent=traceparent(record.headers),
         )
         held = self._held.get(identity.key)

@@ -107,6 +107,7 @@ class Worker:
         await self._models.start()
         self._start(self._writer.run(), self._watch.run(), self._control.run())
         await self._broker.start()
+        self._start(self._ending.broken())
         (self._reading,) = self._start(self._intake.run())
         self._start(*(subscription.run() for flow in self._flows.values() for subscription in flow.subscriptions))
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from agon.messages import GenerationRequest, rfc3339
+from agon.messages import GenerationRequest, now, rfc3339
 from agon_inference.decoding import Limits, Refusal, decode, derived_seed, digest
 
 LIMITS = Limits(max_bytes=4096, default_deadline=timedelta(minutes=10), longest_deadline=timedelta(hours=1))
@@ -50,6 +50,16 @@ def test_a_seed_that_is_given_stays_even_when_it_is_zero() -> None:
     assert request(seed=0).seed == 0
 
 
+@pytest.mark.parametrize("timestamp", [-1, 0, 10**18])
+def test_a_record_without_a_time_that_makes_sense_has_arrived_now(timestamp: int) -> None:
+    arrival = record(LEAST)
+    arrival.timestamp = timestamp
+    decoded = decode(arrival, "m", LIMITS)
+    assert isinstance(decoded, GenerationRequest)
+    assert decoded.deadline is not None
+    assert abs(decoded.deadline - now() - timedelta(minutes=10)) < timedelta(seconds=5)
+
+
 def test_a_derived_seed_differs_by_request_and_tenant_and_is_the_same_each_time() -> None:
     seeds = {derived_seed(request(request_id=name, tenant=tenant)) for name in "ab" for tenant in "xy"}
     assert len(seeds) == 4
@@ -82,6 +92,8 @@ def test_what_is_no_object_is_refused_without_an_identity(value: bytes | None, r
         ({"messages": None}, "invalid_request", None),
         ({"model": "other"}, "unknown_model", "model"),
         ({"model": None}, "invalid_request", "model"),
+        ({"deadline": "9999-12-31T23:59:59-14:00"}, "invalid_request", None),
+        ({"deadline": "2026-11-24T12:00:00"}, "invalid_request", "deadline"),
     ],
 )
 def test_a_wrong_request_is_refused_with_its_identity_and_the_field(
