@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from prometheus_client import Gauge
 
+from agon.arena.pacing import Rules
 from agon.errors import RateLimited
 from agon_ingress.arena_battles import Battles
 from agon_ingress.arena_board import Boards
@@ -57,7 +58,7 @@ class Arena:
 @asynccontextmanager
 async def open_arena(house: House) -> AsyncIterator[Arena]:
     """Build the arena; leaving it cuts the turns that still run here, for another ingress to go on with."""
-    turns = Turns(house)
+    turns = Turns(house, Rules(start_timeout=house.settings.battle_start_timeout.total_seconds()))
     boards = Boards(house)
     streams = Streams(MOST_STREAMS, house.metrics.gauge("sse_open_streams"))
     async with turns.running(), boards.running():

@@ -169,7 +169,7 @@ class Battles:
             else:
                 code = (found.code if isinstance(found, AgonError) else None) or "not_sent"
             ends.append(SideEnd("", None, code, None, None, None))
-        await battles.finish_turn(self.house.pool, turn.tenant, turn.battle_id, turn.turn, ends[0], ends[1])
+        await self.turns.give_up(row, turn, ends[0], ends[1])
         raise _neutral(next(found for found in sent if isinstance(found, BaseException)))
 
 

@@ -19,6 +19,7 @@ from agon_ingress.arena_side import Frames, Side
 
 log = logging.getLogger(__name__)
 
+NEVER_BEGAN = "start_timeout"
 HEARTBEAT = b": still here\n\n"
 SIDE_FAILED: dict[str, Any] = {
     "message": "This side could not answer, so there is nothing to vote on. Start a new battle.",
@@ -156,7 +157,7 @@ class Turn:
         except TimeoutError:
             for side in (self.a, self.b):
                 if side.meter.began is None:
-                    side.fail("start_timeout")
+                    side.fail(NEVER_BEGAN)
             start = time.monotonic()
         await asyncio.sleep(start - time.monotonic())
 

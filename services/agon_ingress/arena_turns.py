@@ -9,6 +9,8 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any, TypeVar
 
+from redis.exceptions import RedisError
+
 from agon.arena.battle import Side as SideName
 from agon.arena.pacing import Rates, Rules
 from agon.bus.headers import event_headers
@@ -18,7 +20,7 @@ from agon.store import battles
 from agon.store.battles import BattleRow, SideEnd, TurnRow
 from agon.store.pool import classify
 from agon_ingress.arena_side import Frames
-from agon_ingress.arena_turn import Diary, Turn
+from agon_ingress.arena_turn import NEVER_BEGAN, Diary, Turn
 from agon_ingress.generation import Generation
 from agon_ingress.house import House
 
@@ -39,9 +41,9 @@ PATIENCE = 30.0
 class Turns:
     """Owns one task per running turn. Enter it once; leaving cuts what still runs, for another process to go on."""
 
-    def __init__(self, house: House, rules: Rules | None = None) -> None:
+    def __init__(self, house: House, rules: Rules) -> None:
         self._house = house
-        self._rules = rules or Rules()
+        self._rules = rules
         self._rates = Rates()
         self._live: dict[Key, Turn] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -66,6 +68,11 @@ class Turns:
             return b
 
         self._start(battle, turn, frames_a, frames_b, time.monotonic(), self._rules)
+
+    async def give_up(self, battle: BattleRow, turn: TurnRow, a: SideEnd, b: SideEnd) -> None:
+        """A turn whose requests could not both be sent has ended before it began."""
+        if await battles.finish_turn(self._house.pool, turn.tenant, turn.battle_id, turn.turn, a, b):
+            await self._announce(battle, turn, {"a": a, "b": b})
 
     async def find(self, battle: BattleRow, row: TurnRow) -> Turn:
         """The turn: running here, or told again from its row, or taken over by following what its workers write.
@@ -118,6 +125,17 @@ class Turns:
             await turn.run(frames_a, frames_b, self._diary(battle, row), asked_at)
         finally:
             del self._live[key]
+        for side, request_id in ((turn.a, row.request_a), (turn.b, row.request_b)):
+            if side.error == NEVER_BEGAN:
+                await self._stop(row.tenant, request_id, side.model)
+
+    async def _stop(self, tenant: str, request_id: str, model: str) -> None:
+        """Nobody waits for this answer any more. With Redis away, its deadline will end it."""
+        try:
+            async with asyncio.timeout(self._house.settings.probe_timeout.total_seconds()):
+                await self._house.gate.cancel(tenant, request_id, model)
+        except (RedisError, OSError, TimeoutError) as error:
+            log.warning("could not cancel %s/%s: %s", tenant, request_id, error)
 
     def _diary(self, battle: BattleRow, row: TurnRow) -> Diary:
         key = (row.tenant, row.battle_id, row.turn)

@@ -38,3 +38,6 @@ class IngressSettings(Settings):
     """A dependency that does not answer a probe within this counts as away."""
     redis_memory_share: Annotated[float, Field(gt=0, le=1)] = 0.8
     """Share of Redis' `maxmemory` above which nothing new is admitted: running answers need the rest."""
+
+    battle_start_timeout: Positive = timedelta(seconds=60)
+    """A side of a battle that has not begun so long after it was asked has failed."""

@@ -424,29 +424,48 @@ async def test_named_models_play_whom_was_asked_for(arena: Arena) -> None:
     assert (unknown.status_code, unknown.json()["error"]["code"]) == (404, "model_not_found")
 
 
-@pytest.mark.parametrize(
-    ("body", "status", "param"),
-    [
-        ({}, 400, None),
-        ({"prompt": ""}, 400, "prompt"),
-        ({"prompt": "x", "messages": [{"role": "user", "content": "x"}]}, 400, None),
-        ({"messages": []}, 400, "messages"),
-        ({"messages": [{"role": "assistant", "content": "x"}]}, 400, None),
-        ({"messages": [{"role": "tool", "content": "x"}]}, 400, "messages[0].role"),
-        ({"prompt": "x", "models": [ONE, ONE]}, 400, None),
-        ({"prompt": "x", "models": [ONE]}, 400, None),
-        ({"prompt": "x", "arena": "nowhere"}, 404, "arena"),
-        ({"prompt": "x", "arena": "../etc"}, 400, "arena"),
-        ([1], 400, None),
-    ],
-)
-async def test_a_bad_battle_is_refused_in_the_envelope(arena: Arena, body: Any, status: int, param: str | None) -> None:
-    response = await arena.http.post("/arena/battles", json=body)
-    assert response.status_code == status, response.text
-    error = response.json()["error"]
-    assert set(error) == {"message", "type", "param", "code"}
-    if param is not None:
-        assert error["param"] == param
+BAD_BATTLES: list[tuple[Any, int, str | None]] = [
+    ({}, 400, None),
+    ({"prompt": ""}, 400, "prompt"),
+    ({"prompt": "x", "messages": [{"role": "user", "content": "x"}]}, 400, None),
+    ({"messages": []}, 400, "messages"),
+    ({"messages": [{"role": "assistant", "content": "x"}]}, 400, None),
+    ({"messages": [{"role": "tool", "content": "x"}]}, 400, "messages[0].role"),
+    ({"prompt": "x", "models": [ONE, ONE]}, 400, None),
+    ({"prompt": "x", "models": [ONE]}, 400, None),
+    ({"prompt": "x", "arena": "nowhere"}, 404, "arena"),
+    ({"prompt": "x", "arena": "../etc"}, 400, "arena"),
+    ({"prompt": "lone \ud800 surrogate"}, 400, None),
+    ([1], 400, None),
+]
+
+
+async def test_a_bad_battle_is_refused_in_the_envelope(arena: Arena) -> None:
+    for body, status, param in BAD_BATTLES:
+        sent = json.dumps(body).encode()
+        response = await arena.http.post("/arena/battles", content=sent, headers={"content-type": "application/json"})
+        assert response.status_code == status, (body, response.text)
+        error = response.json()["error"]
+        assert set(error) == {"message", "type", "param", "code"}
+        assert param is None or error["param"] == param
+    assert await arena.sql("SELECT * FROM agon.battles") is None
+
+
+async def test_a_side_that_never_begins_fails_and_is_stopped(arena_settings: IngressSettings, arena: Arena) -> None:
+    async def silent(telling: Telling) -> None:
+        await telling.admit()
+        await telling.cancelled.wait()
+
+    arena.worker.script = by_model(one=silent, two=saying("Two!"))
+    hasty = arena_settings.model_copy(update={"name": "hasty", "battle_start_timeout": timedelta(seconds=1)})
+    async with arena_on(hasty, arena.worker) as other:
+        made = await other.battle()
+        assert names(await other.read(made["stream"])) == ["failed", "end"]
+        (request,) = [telling.request for telling in arena.worker.tellings if telling.request.model == ONE]
+        cancelled = hasty.keys.cancel(request.tenant, request.request_id)
+        async with asyncio.timeout(5):
+            while not await other.ingress.house.redis.exists(cancelled):  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
 
 
 async def test_what_is_not_there_is_a_404_and_what_is_wrong_a_400(arena: Arena) -> None:
