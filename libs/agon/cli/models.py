@@ -1,12 +1,16 @@
 """`agon models`: what exists, what is served, by which workers, with what capacity."""
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import click
 
 from agon.cli.server import get
 from agon.cli.stack import find_internal_url
+
+COLUMNS = ("MODEL", "STATE", "BACKEND", "PARAMETERS", "CONTEXT", "RUNNING", "WAITING", "CAPACITY", "WORKERS")
+NUMBERS = frozenset(COLUMNS[3:8])
 
 
 @click.command()
@@ -22,24 +26,25 @@ def models(url: str | None, data: str, as_json: bool) -> None:
       agon models --json
     """
     rows = get(find_internal_url(url, data), "/admin/models")["models"]
-    if as_json:
-        click.echo(json.dumps(rows, indent=2))
-    else:
-        _table(rows)
+    click.echo(json.dumps(rows, indent=2) if as_json else "\n".join(_table(rows)))
 
 
-def _table(rows: list[dict[str, Any]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
+def _table(rows: list[dict[str, Any]]) -> Iterator[str]:
+    """Columns as wide as they need to be: a table that is piped must not be cut or wrapped."""
+    cells = [COLUMNS, *map(_cells, rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for row in cells:
+        told = (
+            cell.rjust(width) if name in NUMBERS else cell.ljust(width)
+            for cell, width, name in zip(row, widths, COLUMNS, strict=True)
+        )
+        yield "  ".join(told).rstrip()
 
-    table = Table(box=None, pad_edge=False)
-    for name in ("model", "state", "backend", "parameters", "context", "workers", "running", "waiting", "capacity"):
-        table.add_column(name, justify="left" if name in ("model", "state", "backend", "workers") else "right")
-    for row in rows:
-        workers = row["workers"]
-        state = row["state"] if row["state"] != "active" else "served" if row["served"] else "not served"
-        parameters = "" if row["parameters"] is None else f"{row['parameters']:,}"
-        load = [str(sum(worker[name] for worker in workers)) for name in ("running", "waiting", "capacity")]
-        names = ", ".join(worker["worker"] for worker in workers)
-        table.add_row(row["model"], state, row["backend"], parameters, f"{row['context_length']:,}", names, *load)
-    Console().print(table)
+
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    workers = row["workers"]
+    state = row["state"] if row["state"] != "active" else "served" if row["served"] else "not served"
+    parameters = "" if row["parameters"] is None else f"{row['parameters']:,}"
+    load = (str(sum(worker[name] for worker in workers)) for name in ("running", "waiting", "capacity"))
+    names = ",".join(worker["worker"] for worker in workers)
+    return row["model"], state, row["backend"], parameters, f"{row['context_length']:,}", *load, names
