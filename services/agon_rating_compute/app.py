@@ -10,7 +10,7 @@ import uvloop
 from redis.asyncio import Redis
 
 from agon.bus.batches import BatchConsumer
-from agon.bus.broker import started_producer
+from agon.bus.clients import started_producer
 from agon.bus.dead_letters import DeadLetters
 from agon.errors import SetupError
 from agon.health import serve_health

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pydantic import TypeAdapter, ValidationError
 
 from agon.bus.batches import Move
-from agon.bus.broker import Record
+from agon.bus.clients import Record
 from agon.errors import InvalidRequest
 from agon.messages import JudgedVote, VoteExcluded, VoteRetracted
 from agon.ratings import CELL

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from agon.bus.batches import Move, Read, reader
-from agon.bus.broker import Record
+from agon.bus.clients import Record
 from agon.messages import GenerationCompleted, ModelCard
 from agon.store import models, requests
 from agon.store.offsets import Offsets

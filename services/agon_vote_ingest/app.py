@@ -8,7 +8,7 @@ import sys
 import uvloop
 
 from agon.bus.batches import BatchConsumer, reader
-from agon.bus.broker import started_producer
+from agon.bus.clients import started_producer
 from agon.bus.dead_letters import DeadLetters
 from agon.errors import SetupError
 from agon.health import serve_health

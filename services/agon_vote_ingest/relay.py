@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
-from agon.bus.broker import started_producer
+from agon.bus.clients import started_producer
 from agon.bus.headers import event_headers
 from agon.errors import SetupError
 from agon.messages import JudgedVote

@@ -2,7 +2,8 @@
 
 | module         | what it is                                                         |
 |----------------|--------------------------------------------------------------------|
-| `broker`       | clients with the settings that lose nothing                        |
+| `clients`      | producers, and what a record is                                    |
+| `broker`       | FastStream with the settings that lose nothing                     |
 | `in_flight`    | which deliveries are unfinished, and what may therefore be committed |
 | `dead_letters` | records that nobody can read, moved aside                          |
 | `topic_admin`  | topics as `infra/kafka/topics.yaml` declares them                  |

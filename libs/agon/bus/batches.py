@@ -21,7 +21,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 from pydantic import ValidationError
 
-from agon.bus.broker import Record, servers
+from agon.bus.clients import Record, servers
 from agon.bus.dead_letters import DeadLetters
 from agon.errors import Fenced, InvalidRequest, SetupError
 from agon.messages import Message

@@ -9,55 +9,27 @@
 | session timeout 6 s  | a killed consumer's partitions move soon; brokers refuse less by default                      |
 """
 
-import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable
+from typing import Any
 
-from aiokafka import AIOKafkaProducer, ConsumerRebalanceListener
-from aiokafka.errors import KafkaError
+from aiokafka import ConsumerRebalanceListener
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker
 from faststream.kafka.message import KafkaAckableMessage
 from faststream.kafka.subscriber.usecase import DefaultSubscriber
 from faststream.message import StreamMessage
 
-from agon.errors import SetupError
-from agon.settings import MIB, Settings
+from agon.bus.clients import Record, largest_send, make_producer, servers, started_producer
+from agon.settings import Settings
 
-
-class Record(Protocol):
-    """A Kafka record as it lies there. `timestamp` is in milliseconds since the epoch."""
-
-    @property
-    def topic(self) -> str: ...
-    @property
-    def partition(self) -> int: ...
-    @property
-    def offset(self) -> int: ...
-    @property
-    def timestamp(self) -> int: ...
-    @property
-    def key(self) -> bytes | None: ...
-    @property
-    def value(self) -> bytes | None: ...
-    @property
-    def headers(self) -> Sequence[tuple[str, bytes]]: ...
+__all__ = ["Handler", "Record", "make_broker", "make_producer", "servers", "started_producer", "subscribe"]
 
 
 Handler = Callable[[Record], Awaitable[None]]
 
-# A dead letter carries its record plus the reason, and a completion its text plus the rest.
-_ENVELOPE = MIB
 # aiokafka keeps a fetch open for so long when there is nothing; a leaving consumer waits for it.
 _FETCH_MAX_WAIT_MS = 250
-_STOP_TIMEOUT = 5.0
-
-
-def servers(kafka_url: str) -> list[str]:
-    """`host:port,host:port` as a list."""
-    return [server.strip() for server in kafka_url.split(",") if server.strip()]
 
 
 def make_broker(settings: Settings) -> KafkaBroker:
@@ -72,44 +44,13 @@ def make_broker(settings: Settings) -> KafkaBroker:
         allow_auto_create_topics=False,
         enable_idempotence=True,
         linger_ms=0,
-        max_request_size=_largest_send(settings),
+        max_request_size=largest_send(settings),
         apply_types=False,
         parser=_parse,
         decoder=_decode,
         logger=logger,
         log_level=logging.DEBUG,
     )
-
-
-def make_producer(settings: Settings) -> AIOKafkaProducer:
-    """A producer of plain bytes with agon's guarantees; the caller starts and stops it."""
-    return AIOKafkaProducer(
-        bootstrap_servers=servers(settings.kafka_url),
-        client_id=settings.name,
-        enable_idempotence=True,
-        linger_ms=0,
-        max_request_size=_largest_send(settings),
-    )
-
-
-@asynccontextmanager
-async def started_producer(settings: Settings) -> AsyncIterator[AIOKafkaProducer]:
-    """A producer that is connected while the context lasts; leaving it flushes. Raises `SetupError` when no broker
-    answers."""
-    producer = make_producer(settings)
-    try:
-        await producer.start()
-    except KafkaError as error:
-        await producer.stop()
-        raise SetupError(f"Kafka does not answer ({error!r}): check AGON_KAFKA_URL") from error
-    try:
-        yield producer
-    finally:
-        try:
-            async with asyncio.timeout(_STOP_TIMEOUT):
-                await producer.stop()
-        except (KafkaError, TimeoutError) as error:
-            logging.getLogger(__name__).warning("the producer was not flushed: %r", error)
 
 
 def subscribe(
@@ -144,10 +85,6 @@ def subscribe(
 
     subscriber(receive)
     return subscriber
-
-
-def _largest_send(settings: Settings) -> int:
-    return max(settings.max_completion_bytes, settings.max_request_bytes) + _ENVELOPE
 
 
 async def _parse(record: Any) -> StreamMessage[Any]:

@@ -16,7 +16,7 @@ from datetime import timedelta
 
 from aiokafka import AIOKafkaProducer
 
-from agon.bus.broker import Record
+from agon.bus.clients import Record
 from agon.bus.headers import Headers
 from agon.messages import now, rfc3339
 from agon.telemetry import Metrics

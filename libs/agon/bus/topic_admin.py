@@ -15,7 +15,7 @@ import yaml
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from aiokafka.errors import InvalidPartitionsError, KafkaError, TopicAlreadyExistsError, for_code
 
-from agon.bus.broker import servers
+from agon.bus.clients import servers
 from agon.errors import SetupError
 from agon.settings import MIB
 from agon.topics import Topics

@@ -1,6 +1,6 @@
 """One byte string for one entry: JSON as in RFC 8785 (JSON Canonicalization Scheme), for what our entries hold."""
 
-import json
+from json.encoder import encode_basestring
 from typing import Any
 
 from agon.errors import InvalidRequest
@@ -18,14 +18,16 @@ def canonical(entry: Any) -> bytes:
 
 
 def _text(value: Any) -> str:
-    if value is None or isinstance(value, bool):
-        return json.dumps(value)
     if isinstance(value, str):
         try:
             value.encode()
         except UnicodeEncodeError as error:
             raise InvalidRequest("a ledger entry holds text that is no Unicode (a lone surrogate)") from error
-        return json.dumps(value, ensure_ascii=False)
+        return encode_basestring(value)
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
     if isinstance(value, int):
         if abs(value) > _SAFE:
             raise InvalidRequest(f"a ledger entry can't hold the integer {value}: write it as a string")
@@ -35,6 +37,11 @@ def _text(value: Any) -> str:
     if isinstance(value, dict):
         if not all(isinstance(key, str) for key in value):
             raise InvalidRequest("a ledger entry's keys are strings")
-        pairs = sorted(value.items(), key=lambda pair: pair[0].encode("utf-16-be", "surrogatepass"))
-        return "{" + ",".join(f"{_text(key)}:{_text(item)}" for key, item in pairs) + "}"
+        ascii_only = all(map(str.isascii, value))
+        keys = sorted(value) if ascii_only else sorted(value, key=_utf_16)
+        return "{" + ",".join([f"{_text(key)}:{_text(value[key])}" for key in keys]) + "}"
     raise InvalidRequest(f"a ledger entry can't hold {type(value).__name__}: write it as a string")
+
+
+def _utf_16(key: str) -> bytes:
+    return key.encode("utf-16-be", "surrogatepass")

@@ -77,6 +77,7 @@ def classify(error: Exception) -> Literal["transient", "poison", "bug"]:
     if isinstance(
         error,
         InvalidRequest
+        | OverflowError  # COPY's way of refusing a number that its column can't hold
         | asyncpg.DataError
         | asyncpg.IntegrityConstraintViolationError
         | asyncpg.ProgramLimitExceededError,

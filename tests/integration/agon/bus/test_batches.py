@@ -10,7 +10,7 @@ from aiokafka import AIOKafkaProducer
 
 from agon.bus import topic_admin
 from agon.bus.batches import BatchConsumer, Move
-from agon.bus.broker import Record
+from agon.bus.clients import Record
 from agon.bus.dead_letters import PREFIX, DeadLetters
 from agon.errors import Fenced, InvalidRequest
 from agon.settings import Settings

@@ -1,0 +1,77 @@
+"""Producers and records: what every Kafka client shares, also those that do without FastStream."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Protocol
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
+
+from agon.errors import SetupError
+from agon.settings import MIB, Settings
+
+# A dead letter carries its record plus the reason, and a completion its text plus the rest.
+_ENVELOPE = MIB
+_STOP_TIMEOUT = 5.0
+
+
+class Record(Protocol):
+    """A Kafka record as it lies there. `timestamp` is in milliseconds since the epoch."""
+
+    @property
+    def topic(self) -> str: ...
+    @property
+    def partition(self) -> int: ...
+    @property
+    def offset(self) -> int: ...
+    @property
+    def timestamp(self) -> int: ...
+    @property
+    def key(self) -> bytes | None: ...
+    @property
+    def value(self) -> bytes | None: ...
+    @property
+    def headers(self) -> Sequence[tuple[str, bytes]]: ...
+
+
+def servers(kafka_url: str) -> list[str]:
+    """`host:port,host:port` as a list."""
+    return [server.strip() for server in kafka_url.split(",") if server.strip()]
+
+
+def make_producer(settings: Settings) -> AIOKafkaProducer:
+    """A producer of plain bytes with agon's guarantees; the caller starts and stops it."""
+    return AIOKafkaProducer(
+        bootstrap_servers=servers(settings.kafka_url),
+        client_id=settings.name,
+        enable_idempotence=True,
+        linger_ms=0,
+        max_request_size=largest_send(settings),
+    )
+
+
+@asynccontextmanager
+async def started_producer(settings: Settings) -> AsyncIterator[AIOKafkaProducer]:
+    """A producer that is connected while the context lasts; leaving it flushes. Raises `SetupError` when no broker
+    answers."""
+    producer = make_producer(settings)
+    try:
+        await producer.start()
+    except KafkaError as error:
+        await producer.stop()
+        raise SetupError(f"Kafka does not answer ({error!r}): check AGON_KAFKA_URL") from error
+    try:
+        yield producer
+    finally:
+        try:
+            async with asyncio.timeout(_STOP_TIMEOUT):
+                await producer.stop()
+        except (KafkaError, TimeoutError) as error:
+            logging.getLogger(__name__).warning("the producer was not flushed: %r", error)
+
+
+def largest_send(settings: Settings) -> int:
+    """Bytes: the largest record that a client may send."""
+    return max(settings.max_completion_bytes, settings.max_request_bytes) + _ENVELOPE
