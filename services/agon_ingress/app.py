@@ -50,11 +50,14 @@ async def serve(settings: IngressSettings) -> None:
     """Run until SIGTERM or SIGINT; then let open answers finish, for at most the drain time."""
     public = listen(settings.http_host, settings.http_port)
     internal = None if settings.metrics_port is None else listen(settings.metrics_host, settings.metrics_port)
-    server = make_server(create_app(settings, internal), settings.drain_timeout, lifespan=True)
+    app = create_app(settings, internal)
+    server = make_server(app, settings.drain_timeout, lifespan=True)
 
     def stop() -> None:
         server.force_exit = server.should_exit  # asked twice: at once
         server.should_exit = True
+        if server.started:
+            app.state.arena.boards.close()
 
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop)

@@ -44,6 +44,7 @@ class Boards:
         self._version = 0
         self._news = asyncio.Event()
         self._watched: dict[Which, _Watched] = {}
+        self._closed = False
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -53,6 +54,12 @@ class Boards:
         finally:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+
+    def close(self) -> None:
+        """End all streams of boards: they never end by themselves, and would hold up a stop for as long as it may
+        take."""
+        self._closed = True
+        self._tell()
 
     async def read(self, arena: str, slice: str, method: str) -> Board:
         """The board as Postgres has it. Raises `NotFound` for an unknown arena, `Unavailable` without Postgres."""
@@ -68,7 +75,7 @@ class Boards:
         told: Board | None = None
         silence = self._house.settings.heartbeat_every.total_seconds()
         try:
-            while True:
+            while not self._closed:
                 news, version = self._news, self._version
                 board = await self._shared((arena, slice, method), version)
                 if board != told:
@@ -79,7 +86,8 @@ class Boards:
                 try:
                     async with asyncio.timeout(silence):
                         await news.wait()
-                    await asyncio.sleep(COALESCE_SECONDS)
+                    if not self._closed:
+                        await asyncio.sleep(COALESCE_SECONDS)
                 except TimeoutError:
                     self._version += 1
         except Exception as error:

@@ -13,6 +13,7 @@ import pytest
 
 from agon.messages import now
 from agon.store.leaderboard import Board, BoardRow, publish
+from agon_ingress import arena_board
 from agon_ingress.arena_board import COALESCE_SECONDS
 from integration.agon_ingress.conftest import Ingress, MakeSettings, eventually, serving
 
@@ -109,3 +110,12 @@ async def test_a_change_that_nobody_told_is_found_after_a_silence(boards: Boards
         assert (await anext(stream))["as_of"] == 0
         await boards.publish(5, tell=False)
         assert (await anext(stream))["as_of"] == 5
+
+
+async def test_streams_of_boards_end_when_the_process_stops(boards: Boards) -> None:
+    watched = arena_board.Boards(boards.ingress.house)
+    async with asyncio.timeout(5), watched.running():
+        events = watched.events("main", "overall", "bradley_terry")
+        assert b"event: board" in await anext(events)
+        watched.close()
+        assert [event async for event in events] == []
