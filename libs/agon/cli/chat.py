@@ -1,6 +1,7 @@
 """`agon chat`: a conversation in the terminal, tokens as they come."""
 
 import sys
+import unicodedata
 from collections.abc import Iterator
 from typing import Any
 
@@ -72,8 +73,9 @@ def largest(models: list[dict[str, Any]]) -> str:
 
 
 def printable(text: str) -> str:
-    """The text without what could steer the terminal: of all control characters, newline and tab stay."""
-    return "".join(c for c in text if c.isprintable() or c in "\n\t")
+    """The text without what could steer the terminal: of all control characters, newline and tab stay. What joins
+    letters or emoji is no control character."""
+    return "".join(c for c in text if c in "\n\t" or unicodedata.category(c) not in ("Cc", "Cs"))
 
 
 def _lines(interactive: bool) -> Iterator[str]:
