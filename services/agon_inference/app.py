@@ -8,7 +8,7 @@ import sys
 import uvloop
 
 from agon.backends import BackendSpec
-from agon.bus.broker import started_producer
+from agon.bus.clients import started_producer
 from agon.errors import SetupError
 from agon.health import serve_health
 from agon.stream.connection import connect

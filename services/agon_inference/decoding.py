@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from agon.bus.broker import Record
+from agon.bus.clients import Record
 from agon.errors import AgonError, InvalidRequest, ModelNotFound, TooLarge, UnsupportedParameter
 from agon.messages import GenerationRequest, now
 from agon.messages.base import ID_REGEX

@@ -9,7 +9,7 @@ from typing import Any
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import MessageSizeTooLargeError, OutOfOrderSequenceNumber, ProducerFenced
 
-from agon.bus.broker import Record
+from agon.bus.clients import Record
 from agon.bus.dead_letters import DeadLetters
 from agon.bus.headers import Headers, event_headers
 from agon.messages import GenerationCompleted

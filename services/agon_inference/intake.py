@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
-from agon.bus.broker import Record
+from agon.bus.clients import Record
 from agon.bus.dead_letters import DeadLetters
 from agon.bus.headers import traceparent
 from agon.bus.in_flight import Delivery

@@ -8,7 +8,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 from pydantic import ValidationError
 
-from agon.bus.broker import servers
+from agon.bus.clients import servers
 from agon.bus.headers import event_headers
 from agon.bus.topic_admin import apply_model
 from agon.errors import SetupError

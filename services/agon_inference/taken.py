@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from agon.bus.broker import Record
+from agon.bus.clients import Record
 from agon.bus.dead_letters import DeadLetters
 from agon.bus.in_flight import Delivery
 from agon.bus.subscription import Subscription

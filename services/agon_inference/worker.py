@@ -12,7 +12,8 @@ from aiokafka import AIOKafkaProducer
 from redis.asyncio import Redis
 
 from agon.backends import Backend
-from agon.bus.broker import Record, make_broker
+from agon.bus.broker import make_broker
+from agon.bus.clients import Record
 from agon.bus.dead_letters import DeadLetters
 from agon.bus.in_flight import Delivery
 from agon.bus.subscription import Subscription

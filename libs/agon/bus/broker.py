@@ -20,11 +20,8 @@ from faststream.kafka.message import KafkaAckableMessage
 from faststream.kafka.subscriber.usecase import DefaultSubscriber
 from faststream.message import StreamMessage
 
-from agon.bus.clients import Record, largest_send, make_producer, servers, started_producer
+from agon.bus.clients import Record, largest_send, servers
 from agon.settings import Settings
-
-__all__ = ["Handler", "Record", "make_broker", "make_producer", "servers", "started_producer", "subscribe"]
-
 
 Handler = Callable[[Record], Awaitable[None]]
 

@@ -9,7 +9,8 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 from faststream.kafka import KafkaBroker
 
-from agon.bus.broker import Record, subscribe
+from agon.bus.broker import subscribe
+from agon.bus.clients import Record
 from agon.bus.in_flight import Delivery, InFlight
 from agon.settings import Settings
 

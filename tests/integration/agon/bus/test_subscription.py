@@ -9,7 +9,8 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from agon.bus.broker import Record, make_broker, make_producer
+from agon.bus.broker import make_broker
+from agon.bus.clients import Record, make_producer
 from agon.bus.dead_letters import DeadLetters
 from agon.bus.in_flight import Delivery
 from agon.bus.subscription import Subscription
