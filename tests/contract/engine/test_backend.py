@@ -93,7 +93,7 @@ def test_a_request_is_translated_field_by_field() -> None:
             stop="x",
             n=2,
             priority="batch",
-        )  # fmt: skip
+        )
     )
     assert request.prompt == [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "ab"}]
     params = request.params
