@@ -97,7 +97,7 @@ def _candidates(scores: Tensor, rows: Sequence[Row], most: int) -> tuple[Tensor,
 
 
 def gumbel(rows: Sequence[Row], ids: Tensor) -> Tensor:
-    """Standard Gumbel noise, float64, of tokens `ids` (columns, or rows x columns): -log(-log(u)), u of 52 hashed bits."""
+    """Standard Gumbel noise, float64, of the tokens `ids` (columns, or rows x columns): -log(-log(u)), u hashed."""
     state = torch.tensor([row.seed for row in rows], dtype=torch.int64, device=ids.device)
     for part in ([row.choice for row in rows], [row.position for row in rows]):
         state = _mix(state + _GOLDEN) ^ torch.tensor(part, dtype=torch.int64, device=ids.device)
