@@ -84,8 +84,8 @@ def reader(message: type[M]) -> Read[M]:
 class BatchConsumer(ConsumerRebalanceListener, Generic[T]):  # type: ignore[misc]
     """Reads topics as one group and stores them batch by batch. `run` once, `stop` to end it after the current batch.
 
-    `run` raises what `classify` calls a bug, `SetupError` when Kafka does not answer at the start, and leaves all else
-    to time: records wait in Kafka while the store is away.
+    `run` raises what `classify` calls a bug, and `SetupError` when Kafka does not answer at the start or refuses for
+    good; all else is left to time: records wait in Kafka while the store is away.
     """
 
     def __init__(
@@ -240,6 +240,8 @@ class BatchConsumer(ConsumerRebalanceListener, Generic[T]):  # type: ignore[misc
             try:
                 fetched = polling.result()
             except KafkaError as error:
+                if not error.retriable:  # the client does not recover from these by itself
+                    raise SetupError(f"Kafka can't be read any more: {error!r}") from error
                 _log.warning("reading failed, trying again: %r", error)
                 await self._pause(_BACK_OFF[0])
                 return []
@@ -300,7 +302,8 @@ class BatchConsumer(ConsumerRebalanceListener, Generic[T]):  # type: ignore[misc
             raise error
         if len(read) == 1:
             await self._bury(read[0][0], error.code or "not_storable", error.message)
-            await self._put([], ends)
+            if not self._stopping.is_set():  # else it may not be buried, and must come again
+                await self._put([], ends)
             return
         half = len(read) // 2
         await self._put(read[:half], self._ends([record for record, _ in read[:half]]))

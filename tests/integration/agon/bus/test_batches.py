@@ -69,7 +69,7 @@ class Bench:
         self.producer = producer
         self.memory = Memory()
 
-    def consumer(self) -> BatchConsumer[str]:
+    def consumer(self, dead_letters: DeadLetters | None = None) -> BatchConsumer[str]:
         group = self.settings.topics.group("bench")
         return BatchConsumer(
             self.settings,
@@ -79,7 +79,7 @@ class Bench:
             read=read,
             store=self.memory.store,
             classify=classify,
-            dead_letters=DeadLetters(self.producer, group, Metrics()),
+            dead_letters=dead_letters or DeadLetters(self.producer, group, Metrics()),
             most=50,
         )
 
@@ -227,3 +227,24 @@ async def test_what_belongs_to_it_ends_with_it_and_fails_with_it(bench: Bench) -
     with pytest.raises(KeyError):
         await bench.consumer().run_with(beside(), failing())
     assert ended == ["beside"]
+
+
+async def test_a_record_is_not_passed_over_when_stopping_interrupts_its_burial(bench: Bench) -> None:
+    await bench.send("poison 1", "v0")
+    group = bench.settings.topics.group("bench")
+    trying = asyncio.Event()
+
+    class NoKafka(DeadLetters):
+        async def bury(self, record: Record, reason: str, error: str) -> None:
+            trying.set()
+            raise TimeoutError
+
+    consumer = bench.consumer(NoKafka(bench.producer, group, Metrics()))
+    task = asyncio.create_task(consumer.run())
+    await trying.wait()
+    consumer.stop()
+    await task
+    assert bench.memory.offsets[bench.topic, 0] == 0
+    async with bench.consuming():
+        await bench.has("v0")
+    assert await bench.letters() == [(b"poison 1", "not_storable")]
