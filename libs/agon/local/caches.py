@@ -3,6 +3,7 @@
 import os
 import shutil
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 
 
@@ -11,10 +12,10 @@ def user_cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "agon"
 
 
-def shared_copy(source: Path, name: str) -> Path:
-    """A copy of the folder `source` that every user of this machine can enter; only root can make it.
+def shared_copy(source: Path, parts: Sequence[str], name: str) -> Path:
+    """A copy of some folders below `source` that every user of this machine can enter; only root can make it.
 
-    It is complete or not there: it is written beside its place and then moved in one step.
+    It is complete or not there: it is written beside its place and then moved in one step. Raises `OSError`.
     """
     place = Path("/var/cache/agon") / name
     if place.is_dir():
@@ -23,7 +24,9 @@ def shared_copy(source: Path, name: str) -> Path:
     place.parent.chmod(0o755)
     partial = place.with_name(f"{name}.partial-{uuid.uuid4().hex[:8]}")
     try:
-        shutil.copytree(source, partial, symlinks=True)
+        for part in parts:
+            if (source / part).is_dir():
+                shutil.copytree(source / part, partial / part, symlinks=True)
         for folder in (partial, *(p for p in partial.rglob("*") if p.is_dir() and not p.is_symlink())):
             folder.chmod(0o755)
         try:

