@@ -9,7 +9,7 @@ on exactly. Tokens are words with the space behind them; a token's id is the CRC
 | `mode`       | `reply` (default: made from the last message), `echo` (that message), `random` (drawn by seed)   |
 | `tokens`     | exactly so many tokens; without `text` or `mode`, all the same: the cheapest, for benchmarks   |
 | `per_step`   | tokens per step of each choice (1)                                                             |
-| `delay`      | seconds between two steps of a choice (0)                                                      |
+| `delay`      | seconds between two steps, which all choices take together (0)                                 |
 | `first_delay`| seconds before the first token (0)                                                             |
 | `fail_at`    | fail once a choice has so many tokens                                                          |
 | `capacity`   | requests that run at once (256); the others wait                                               |
@@ -256,8 +256,9 @@ class ScriptedBackend:
             choice.position = end
         run.choices = [choice for choice in run.choices if choice.position < len(choice.ids)]
         if run.choices:
-            # Late steps are not made up for: a pause of the process does not turn into a burst.
-            run.due = max(run.due + self._options.delay, moment) if self._options.delay else 0.0
+            # All choices share one beat, as in a model's batch. Late steps are not made up for: no burst after a pause.
+            delay = self._options.delay
+            run.due = (moment // delay + 1) * delay if delay else 0.0
         else:
             del self._running[run.key]
             events.append(Finished(run.key, run.prompt_tokens, run.completed))
