@@ -2,8 +2,10 @@
 
 import asyncio
 
+import httpx
 import pytest
 
+from agon.local.ports import free_port
 from agon.messages import ModelCard
 from support.workers import Client, StartWorker, eventually
 
@@ -56,6 +58,20 @@ async def test_a_wrong_setting_is_named_in_one_line(
     assert last.startswith("agon_inference: ")
     assert said in last
     assert "Traceback" not in worker.told()
+
+
+async def test_readiness_names_redis_kafka_and_each_model(client: Client, start_worker: StartWorker) -> None:
+    port = free_port()
+    start_worker("w1", "m=scripted:text=one", AGON_METRICS_PORT=str(port))
+    await client.reading("w1", model="m")
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
+        answer = await http.get("/readyz")
+        assert answer.status_code == 200
+        assert answer.json()["dependencies"] == {"redis": "ok", "kafka": "ok", "m": "ok"}
+        (done,) = await client.completed(await client.ask("m"))
+        metrics = (await http.get("/metrics")).text
+        assert 'agon_requests_total{model="m",status="finished"} 1.0' in metrics
+        assert f'agon_generation_tokens_total{{model="m"}} {float(done.usage.completion_tokens)}' in metrics
 
 
 async def test_a_worker_that_leaves_is_gone_at_once(client: Client, start_worker: StartWorker) -> None:
