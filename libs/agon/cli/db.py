@@ -30,7 +30,9 @@ def migrate(analyst_password: str | None) -> None:
     """
     from agon.settings import Settings
     from agon.store import migrations
+    from agon.telemetry import configure_logging
 
+    configure_logging("agon", "WARNING")
     applied = asyncio.run(migrations.migrate(Settings.load().postgres_url, analyst_password))
     for name in applied:
         click.echo(f"applied {name}")

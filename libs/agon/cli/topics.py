@@ -25,7 +25,9 @@ def apply() -> None:
     """
     from agon.bus import topic_admin
     from agon.settings import Settings
+    from agon.telemetry import configure_logging
 
+    configure_logging("agon", "WARNING")
     settings = Settings.load()
     report = asyncio.run(topic_admin.apply(settings.kafka_url, settings.topic_prefix))
     for name in report.created:

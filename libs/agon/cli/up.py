@@ -34,7 +34,9 @@ def up(host: str, port: int | None, data: Path, workers: int, models: tuple[str,
     from agon.local.data import DataFolder
     from agon.local.stack import StackOptions
     from agon.local.terminal import Terminal
+    from agon.telemetry import configure_logging
 
+    configure_logging("agon", "WARNING")
     terminal = Terminal()
     specs = tuple(room.model_spec(model) for model in models)
     room.check_host(host, insecure)

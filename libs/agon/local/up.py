@@ -18,11 +18,16 @@ USUAL_PORT = 8000
 
 
 def model_spec(text: str) -> str:
-    """`MODEL=SOURCE` as it is; a hub id or a folder alone is served under its own name. Raises `SetupError`."""
-    name = text if "=" not in text else ""
-    spec = f"{Path(name).name if Path(name).is_dir() else name}={name}" if name else text
-    BackendSpec.parse(spec)
-    return spec
+    """`MODEL=SOURCE` as it is; a hub id or a folder alone is served under its own name. Raises `SetupError`.
+
+    What can be seen to be wrong is said here, before a worker has spent seconds on its start.
+    """
+    if "=" not in text:
+        text = f"{Path(text).name if Path(text).is_dir() else text}={text}"
+    spec = BackendSpec.parse(text)
+    if spec.kind == "engine" and spec.source.startswith(("/", ".")) and not Path(spec.source).is_dir():
+        raise SetupError(f"the model `{spec.model}`: there is no folder {spec.source}")
+    return text
 
 
 def check_host(host: str, insecure: bool) -> None:

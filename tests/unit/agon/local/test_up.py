@@ -44,7 +44,7 @@ def test_a_hub_id_alone_is_served_under_its_own_name() -> None:
     assert model_spec("q=Qwen/Qwen3-0.6B") == "q=Qwen/Qwen3-0.6B"
 
 
-@pytest.mark.parametrize("spec", ["a=", "=b", "a b=c", "a=upstream:nowhere"])
+@pytest.mark.parametrize("spec", ["a=", "=b", "a b=c", "a=upstream:nowhere", "a=/no/such/folder"])
 def test_a_model_that_says_nothing_is_refused_at_once(spec: str) -> None:
     with pytest.raises(SetupError, match="model"):
         model_spec(spec)
