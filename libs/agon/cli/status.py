@@ -1,6 +1,7 @@
 """`agon status`: what runs here, and where it answers."""
 
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,13 +15,15 @@ if TYPE_CHECKING:
 @click.command()
 @click.option("--data", type=click.Path(path_type=Path), default=".agon", show_default=True, help="The stack's folder.")
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
-def status(data: Path, as_json: bool) -> None:
+@click.option("--env", "as_env", is_flag=True, help="The addresses as shell variables: AGON_URL, AGON_KAFKA_URL, ...")
+def status(data: Path, as_json: bool, as_env: bool) -> None:
     """Show the stack that runs on --data: addresses, processes, states. Exit code 1 when nothing runs there.
 
     \b
     Example:
       agon status
       agon status --json
+      eval "$(agon status --env)" && psql "$AGON_ANALYST_URL"
     """
     from agon.local.data import DataFolder
     from agon.local.state import running
@@ -29,7 +32,16 @@ def status(data: Path, as_json: bool) -> None:
     if state is None:
         click.echo(f"nothing runs on {data}: `agon up` starts it", err=True)
         sys.exit(1)
-    click.echo(json.dumps(state.report(), indent=2) if as_json else _table(state))
+    if as_env:
+        click.echo(_exports(state))
+    else:
+        click.echo(json.dumps(state.report(), indent=2) if as_json else _table(state))
+
+
+def _exports(state: "StackState") -> str:
+    addresses = {"AGON_URL": state.http, "AGON_ANALYST_URL": state.analyst}
+    addresses |= {f"AGON_{name.upper()}_URL": backend.url for name, backend in state.backends.items()}
+    return "\n".join(f"export {name}={shlex.quote(url)}" for name, url in addresses.items() if url)
 
 
 def _table(state: "StackState") -> str:
