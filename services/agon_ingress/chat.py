@@ -1,5 +1,6 @@
 """`POST /v1/chat/completions`."""
 
+import asyncio
 from datetime import timedelta
 
 from fastapi import APIRouter, Request, Response
@@ -20,8 +21,8 @@ TIMEOUT_HEADER = "x-timeout-ms"
 async def create_chat_completion(request: Request) -> Response:
     """An answer to a conversation; with `stream: true` as server-sent events that end with `data: [DONE]`."""
     house: House = request.app.state.house
-    asked, ignored = parse(await request.body(), request.headers.get("content-type"))
     settings = house.settings
+    asked, ignored = parse(await body(request, settings.body_timeout), request.headers.get("content-type"))
     limit = timeout(request.headers.get(TIMEOUT_HEADER), settings.default_deadline, settings.longest_deadline)
     generation = to_generation(asked, f"chatcmpl-{request.state.request_id}", limit)
     headers = ignored_header(ignored)
@@ -29,6 +30,17 @@ async def create_chat_completion(request: Request) -> Response:
         return WholeAnswer(house, generation, asked.prompt_cache_key, headers)
     usage = asked.stream_options is not None and asked.stream_options.include_usage
     return StreamedAnswer(house, generation, asked.prompt_cache_key, headers, include_usage=usage)
+
+
+async def body(request: Request, patience: timedelta) -> bytes:
+    """The whole body. Raises `InvalidRequest` (408) for a client that stops sending half-way."""
+    try:
+        async with asyncio.timeout(patience.total_seconds()):
+            return await request.body()
+    except TimeoutError:
+        error = InvalidRequest(f"the body was not complete within {patience.total_seconds():g} s", code="body_timeout")
+        error.status = 408
+        raise error from None
 
 
 def to_generation(asked: ChatCompletionRequest, request_id: str, limit: timedelta) -> GenerationRequest:

@@ -8,6 +8,8 @@ from agon.messages import ChatMessage, FinishReason
 from agon.messages.base import ModelName
 from agon.messages.requests import StopString, as_tuple
 
+_Stop = StopString | Annotated[list[StopString], Field(max_length=4)]
+
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
@@ -34,7 +36,7 @@ class ChatCompletionRequest(_Frozen):
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
     top_k: Annotated[int, Field(ge=-1)] | None = None
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
-    stop: Annotated[tuple[StopString, ...], Field(max_length=4), BeforeValidator(as_tuple, str | list[str])] = ()
+    stop: Annotated[tuple[StopString, ...], Field(max_length=4), BeforeValidator(as_tuple, _Stop)] = ()
     ignore_eos: bool = False
     store: bool = False
     """Whether the text is kept in the completion's record, for the one who reads Kafka or the database."""

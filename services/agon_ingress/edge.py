@@ -5,6 +5,7 @@ import re
 import time
 import uuid
 
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from agon.errors import TooLarge
@@ -64,12 +65,13 @@ class Edge:
             if _declared_length(given) > self._max_body_bytes:
                 raise self._too_large()
             await self._app(scope, counted_receive, named_send)
+        except ClientDisconnect:
+            log.debug("req_%s: the client left while it was sending", request_id)
         except Exception as error:
             if status:
                 log.exception("req_%s broke after its answer had begun", request_id)
             else:
-                # Whatever of the body is still to come is not read: the connection ends with this answer.
-                await error_response(from_exception(error), {"connection": "close"})(scope, receive, named_send)
+                await error_response(from_exception(error))(scope, receive, named_send)
         finally:
             self._requests.labels(_method(scope), _route(scope), status or 499).inc()
 

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from redis.exceptions import RedisError
 from starlette.exceptions import HTTPException
 
-from agon.errors import AgonError, GenerationError, InvalidRequest, MethodNotAllowed, NotFound, TooLarge, Unavailable
+from agon.errors import AgonError, GenerationError, InvalidRequest, MethodNotAllowed, NotFound, Unavailable
 from agon.stream.frames import End
 
 log = logging.getLogger(__name__)
@@ -34,10 +34,9 @@ def retry_headers(error: AgonError) -> dict[str, str]:
 
 
 def error_response(error: AgonError, headers: dict[str, str] | None = None) -> Response:
-    """The whole HTTP answer for an error."""
+    """The whole HTTP answer for an error. It leaves the connection open, also where a body was not taken in: closing it
+    while the client sends would reset it, and the client would not see the answer."""
     told = retry_headers(error) | (headers or {})
-    if isinstance(error, TooLarge):
-        told["connection"] = "close"  # the rest of the body would be read, to be thrown away
     return Response(envelope(error), error.status, told, media_type="application/json")
 
 

@@ -53,8 +53,8 @@ class Registry:
         return [card for card in self.active() if card.model in alive]
 
     def check(self, model: str) -> ModelCard:
-        """The model's card. Raises `ModelNotFound` if none is registered, `ModelNotServed` if no live worker has it, and
-        `Unavailable` while the registry has not been read."""
+        """The model's card. Raises `ModelNotFound` if none is registered, `ModelNotServed` if no live worker has it,
+        and `Unavailable` while the registry has not been read."""
         if not self.loaded.is_set():
             raise Unavailable("The registry of models has not been read yet. Try again shortly.")
         card = self.cards.get(model)
@@ -95,6 +95,9 @@ class Registry:
                 await self._read(kafka_url, client_id)
             except (KafkaError, OSError) as error:
                 log.info("waiting for the topic %s: %s", self._topics.models, error)
+            except Exception:
+                # Whatever it was: without this table the ingress would go on with yesterday's models.
+                log.exception("reading the topic %s broke, beginning again", self._topics.models)
             await asyncio.sleep(RECONNECT_SECONDS)
 
     async def _read(self, kafka_url: str, client_id: str) -> None:

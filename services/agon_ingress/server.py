@@ -14,18 +14,51 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from agon.errors import InvalidRequest, SetupError
 from agon_ingress.errors import envelope
 
+MAX_HEAD_BYTES = 64 * 1024
+LINGER_SECONDS = 1.0
+
 
 class Protocol(HttpToolsProtocol):
-    """uvicorn's, but what is no HTTP is told so in the envelope that every error has."""
+    """uvicorn's, with a limit to a request's head, which it has not; and what it calls no HTTP, it is told so in the
+    envelope that every error has."""
+
+    _head_bytes = 0
+    _in_head = True
+    _refused = False
+
+    def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return
+        if self._in_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEAD_BYTES + len(data):
+                self._refuse(431, "Request Header Fields Too Large", f"the head is above {MAX_HEAD_BYTES:,} bytes")
+                return
+        super().data_received(data)
+
+    def on_message_begin(self) -> None:
+        self._in_head = True
+        self._head_bytes = 0
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        super().on_headers_complete()
 
     def send_400_response(self, msg: str) -> None:
-        body = envelope(InvalidRequest(msg, code="invalid_http"))
+        self._refuse(400, "Bad Request", msg)
+
+    def _refuse(self, status: int, reason: str, message: str) -> None:
+        body = envelope(InvalidRequest(message, code="invalid_http"))
         head = (
-            f"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
+            f"HTTP/1.1 {status} {reason}\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
             f"x-request-id: req_{uuid.uuid4().hex}\r\nx-should-retry: false\r\nconnection: close\r\n\r\n"
         )
+        self._refused = True
         self.transport.write(head.encode() + body)
-        self.transport.close()
+        self.transport.write_eof()
+        # Closed at once, with data of the client unread, it would be reset, and the client would see no answer.
+        self.loop.call_later(LINGER_SECONDS, self.transport.close)
 
 
 class Server(uvicorn.Server):

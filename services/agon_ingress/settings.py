@@ -19,6 +19,8 @@ class IngressSettings(Settings):
 
     max_body_bytes: Annotated[int, Field(ge=1024)] = 8 * MIB
     """The largest HTTP body that is read; a larger one is answered 413 before it is taken in."""
+    body_timeout: Positive = timedelta(seconds=60)
+    """A client that has not sent its whole body by then is answered 408."""
     max_concurrent_requests: Annotated[int, Field(ge=1)] = 1024
     """Accepted and unfinished requests; one more is answered 429."""
 

@@ -8,6 +8,7 @@ import httpx
 import pytest
 from openai import APIError, APIStatusError
 
+from agon.local.kafka import KafkaServer
 from agon.local.redis import RedisServer
 from integration.agon_ingress.conftest import (
     MODEL,
@@ -43,6 +44,34 @@ async def test_without_kafka_a_request_is_refused_at_once(make_settings: MakeSet
         assert "kafka" not in [name for name, state in ready.json()["dependencies"].items() if state == "ok"]
         assert ready.json()["dependencies"]["redis"] == "ok"
         assert (await client.get("/healthz")).status_code == 200
+
+
+async def test_kafka_goes_away_and_comes_back(make_settings: MakeSettings, tmp_path: Path) -> None:
+    kafka = KafkaServer(tmp_path / "kafka", tmp_path / "kafka.log")
+    await kafka.start()
+    settings = make_settings(kafka_url=kafka.url)
+    await make_topics(settings)
+    await register(settings)
+
+    async def ask() -> str | None:
+        answer = await ingress.client.chat.completions.create(model=MODEL, messages=MESSAGES)  # type: ignore[arg-type]
+        return answer.choices[0].message.content
+
+    async with FakeWorker(settings).running(), serving(settings) as ingress:
+        await eventually(lambda: bool(ingress.house.registry.served()))
+        assert await ask() == "Hello wörld"
+        await kafka.stop()
+        began = time.monotonic()
+        with pytest.raises(APIStatusError) as caught:
+            await ask()
+        assert caught.value.status_code == 503
+        assert time.monotonic() - began < 5
+        assert ingress.house.admission.open == 0
+        await eventually(lambda: ingress.house.health.problems["kafka"] is not None)
+        await kafka.start()
+        await eventually(lambda: ingress.house.health.problems["kafka"] is None)
+        assert await ask() == "Hello wörld"
+    await kafka.stop()
 
 
 async def test_without_postgres_a_chat_works_and_ready_says_what_is_missing(
