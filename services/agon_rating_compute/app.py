@@ -14,6 +14,7 @@ from agon.bus.clients import started_producer
 from agon.bus.dead_letters import DeadLetters
 from agon.errors import SetupError
 from agon.health import serve_health
+from agon.store.migrations import require_migrated
 from agon.store.offsets import Offsets
 from agon.store.pool import classify, open_pool, ping
 from agon.telemetry import Metrics, configure_logging
@@ -30,6 +31,7 @@ async def serve(settings: RatingComputeSettings) -> None:
     patience = settings.redis_timeout.total_seconds()
     async with contextlib.AsyncExitStack() as stack:
         pool = await stack.enter_async_context(open_pool(settings.postgres_url, settings.name))
+        await require_migrated(pool)
         producer = await stack.enter_async_context(started_producer(settings))
         redis = Redis.from_url(settings.redis_url, socket_timeout=patience, socket_connect_timeout=patience)
         stack.push_async_callback(redis.aclose)
@@ -59,6 +61,7 @@ async def serve(settings: RatingComputeSettings) -> None:
 async def publish(settings: RatingComputeSettings, tenant: str | None, arena: str | None) -> None:
     """Publish runs now and say which."""
     async with open_pool(settings.postgres_url, settings.name) as pool:
+        await require_migrated(pool)
         boards = await publish_all(pool, tenant, arena)
     for board in boards:
         print(f"published {board.arena}/{board.slice}: {board.votes} votes, {len(board.rows)} models ranked")

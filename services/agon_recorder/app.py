@@ -12,6 +12,7 @@ from agon.bus.clients import started_producer
 from agon.bus.dead_letters import DeadLetters
 from agon.errors import SetupError
 from agon.health import serve_health
+from agon.store.migrations import require_migrated
 from agon.store.offsets import Offsets
 from agon.store.pool import classify, open_pool, ping
 from agon.telemetry import Metrics, configure_logging
@@ -25,6 +26,7 @@ async def serve(settings: RecorderSettings) -> None:
     topics = settings.topics
     async with contextlib.AsyncExitStack() as stack:
         pool = await stack.enter_async_context(open_pool(settings.postgres_url, settings.name))
+        await require_migrated(pool)
         producer = await stack.enter_async_context(started_producer(settings))
         offsets = Offsets(pool, "recorder")
         consumer = BatchConsumer(

@@ -13,6 +13,7 @@ from agon.bus.dead_letters import DeadLetters
 from agon.errors import SetupError
 from agon.health import serve_health
 from agon.messages import VoteCast
+from agon.store.migrations import require_migrated
 from agon.store.offsets import Offsets
 from agon.store.pool import classify, open_pool, ping
 from agon.telemetry import Metrics, configure_logging
@@ -27,6 +28,7 @@ async def serve(settings: VoteIngestSettings) -> None:
     topics = settings.topics
     async with contextlib.AsyncExitStack() as stack:
         pool = await stack.enter_async_context(open_pool(settings.postgres_url, settings.name))
+        await require_migrated(pool)
         producer = await stack.enter_async_context(started_producer(settings))
         offsets = Offsets(pool, "vote_ingest")
         consumer = BatchConsumer(

@@ -1,4 +1,4 @@
-"""Runs a service that kills itself (SIGKILL) at a named point: `python dying.py vote_ingest inside`.
+"""Runs a service that kills itself (SIGKILL) or stops at a named point: `python dying.py vote_ingest inside`.
 
 The points are wrapped around the service's own functions from outside; the service knows nothing of it.
 """
@@ -36,6 +36,23 @@ def inside_the_transaction() -> None:
         await original(connection, rows)
         if rows:
             die()
+
+    votes.append = append
+
+
+def stopped_inside_the_transaction() -> None:
+    """Not dead but stopped (SIGSTOP), once, with the arena locked: whoever finds it may wake it up again."""
+    from agon.store import votes
+
+    original = votes.append
+    stopped = False
+
+    async def append(connection: Any, rows: Any) -> None:
+        nonlocal stopped
+        await original(connection, rows)
+        if rows and not stopped:
+            stopped = True
+            os.kill(os.getpid(), signal.SIGSTOP)
 
     votes.append = append
 

@@ -9,6 +9,7 @@ from typing import Any
 import asyncpg
 
 from agon.errors import SetupError
+from agon.store.pool import Pool
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +70,17 @@ async def migrate(postgres_url: str, analyst_password: str | None = None, connec
     finally:
         await connection.close()
     return applied
+
+
+async def require_migrated(pool: Pool) -> None:
+    """Raises `SetupError` where a migration is missing: a service would fail later and less clearly."""
+    try:
+        known = {row["name"] for row in await pool.fetch("SELECT name FROM public.agon_migrations")}
+    except asyncpg.UndefinedTableError:
+        known = set()
+    missing = [migration.name for migration in available() if migration.name not in known]
+    if missing:
+        raise SetupError(f"the database lacks {len(missing)} migrations, first {missing[0]}: run `agon db migrate`")
 
 
 async def _apply(connection: Any) -> list[str]:

@@ -2,8 +2,10 @@
 
 import itertools
 import random
+import signal
 
 import asyncpg
+import psutil
 import pytest
 from aiokafka import AIOKafkaProducer
 
@@ -13,6 +15,23 @@ pytestmark = [pytest.mark.servers, pytest.mark.kill]
 
 MODELS = ("w", "x", "y", "z")
 PAIRS = list(itertools.permutations(MODELS, 2))
+
+
+async def all_on_the_board(place: Place, votes: int) -> None:
+    """Wait until that many votes are on the board and everything judged has been relayed."""
+    connection = await asyncpg.connect(place.database_url)
+    try:
+
+        async def settled() -> bool:
+            counted = await connection.fetchval("SELECT votes FROM agon.leaderboards WHERE slice = 'overall'")
+            lag = await connection.fetchval(
+                "SELECT vote_seq - (SELECT published FROM agon.vote_relays) FROM agon.arenas WHERE arena = 'main'"
+            )
+            return bool(counted == votes and lag == 0)
+
+        await eventually(f"{votes} votes are on the board", settled, within=40)
+    finally:
+        await connection.close()
 
 
 @pytest.mark.parametrize(
@@ -49,17 +68,31 @@ async def test_a_killed_ingest_loses_and_doubles_nothing(
     twice = rng.sample(votes, 20)  # an ingress that got no answer sends again
     await send_votes(producer, place.topics.votes, [*rest, *twice, *votes[:5]])
 
-    connection = await asyncpg.connect(place.database_url)
-    try:
-
-        async def settled() -> bool:
-            counted = await connection.fetchval("SELECT votes FROM agon.leaderboards WHERE slice = 'overall'")
-            lag = await connection.fetchval(
-                "SELECT vote_seq - (SELECT published FROM agon.vote_relays) FROM agon.arenas WHERE arena = 'main'"
-            )
-            return counted == len(votes) and lag == 0
-
-        await eventually("all votes are on the board", settled, within=30)
-    finally:
-        await connection.close()
+    await all_on_the_board(place, len(votes))
     await check_exactly_once(place, {vote.vote_id for vote in votes})
+
+
+async def test_an_ingest_that_was_stopped_in_its_transaction_holds_up_nobody_and_wakes_up_fenced(
+    place: Place, services: Processes, producer: AIOKafkaProducer
+) -> None:
+    battles = [(f"b{n}", *PAIRS[n % len(PAIRS)]) for n in range(60)]
+    await add_battles(place.database_url, battles)
+    votes = [cast(battle, "ab"[n % 2]) for n, (battle, _, _) in enumerate(battles)]
+
+    services.start("rating_compute")
+    sleeper = services.start("vote_ingest", die_at="stopped_inside_the_transaction")
+    await send_votes(producer, place.topics.votes, votes[:20])
+
+    async def stopped() -> bool:
+        return psutil.Process(sleeper.popen.pid).status() == psutil.STATUS_STOPPED
+
+    await eventually("it stops", stopped)
+    services.start("vote_ingest")
+    await send_votes(producer, place.topics.votes, votes[20:])
+    await all_on_the_board(place, len(votes))  # Postgres ends the sleeper's transaction after 10 s
+    sleeper.send(signal.SIGCONT)
+    more = [cast(battle, voter="voter-2") for battle, _, _ in battles]
+    await send_votes(producer, place.topics.votes, more)
+    await all_on_the_board(place, len(votes) + len(more))
+    await check_exactly_once(place, {vote.vote_id for vote in (*votes, *more)})
+    assert sleeper.alive, sleeper.log

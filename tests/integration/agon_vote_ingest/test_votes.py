@@ -189,3 +189,10 @@ async def test_without_a_secret_it_says_what_is_missing(services: Processes) -> 
     assert await process.exit() == 2
     assert "AGON_SESSION_SECRET" in process.log
     assert "Traceback" not in process.log
+
+
+async def test_without_tables_it_says_what_to_do(services: Processes, empty_database_url: str) -> None:
+    process = services.start("vote_ingest", AGON_POSTGRES_URL=empty_database_url)
+    assert await process.exit() == 2
+    assert "agon db migrate" in process.log
+    assert "Traceback" not in process.log
