@@ -218,6 +218,12 @@ class GateMachine(RuleBasedStateMachine):
             case Ended(frames) if not running:
                 self.publish(request, [body(frame) for frame in frames], finish=not resend)
 
+    @rule(request=st.sampled_from(REQUESTS))
+    def the_other_one_claims(self, request: str) -> None:
+        for which, worker in enumerate(self.workers):
+            if request not in worker.held:
+                self.claim(which, request, False, False)
+
     def ask(self, claiming: Claiming, resend: bool) -> Any:
         model = self.model[claiming.request_id]
         expected, number = model.claim(
@@ -261,7 +267,20 @@ class GateMachine(RuleBasedStateMachine):
                 flushed[frame.choice] = what.finish_reason is not None
         return Held(attempt, claiming, written, positions, flushed)
 
-    def step(self, which: int, request: str, tokens: int, flush_alone: bool, resend: bool, lost: str, seen: bool) -> None:
+    @rule(which=st.integers(0, 1), request=st.sampled_from(REQUESTS))
+    def a_call_of_an_earlier_attempt_arrives_late(self, which: int, request: str) -> None:
+        model, worker = self.model[request], self.workers[which]
+        attempt, at = model.attempt - 1, model.ends.get(0, 0)
+        if attempt < 1:
+            return
+        late = out(f"t/{request}", attempt, at, 0, Delta((1,), "late"))
+        expected = model.append(worker.owner, attempt, [late])
+        append = Append("t", request, attempt, INGRESS, (late,))
+        assert self.do(self.gate.append(worker.owner, [append])) == [expected]
+
+    def step(
+        self, which: int, request: str, tokens: int, flush_alone: bool, resend: bool, lost: str, seen: bool
+    ) -> None:
         worker = self.workers[which]
         held = worker.held.get(request)
         if worker.paused or held is None:
@@ -273,6 +292,9 @@ class GateMachine(RuleBasedStateMachine):
         self.hear(seen)
         if lost == "reply":
             return
+        if answer is Answer.BEHIND and flush_alone:
+            # Somebody else may be quicker than the one who writes again.
+            self.claim(1 - which, request, False, False)
         self.obey(worker, request, held, answer, resend)
 
     def generate(self, worker: Worker, request: str, held: Held, tokens: int, flush_alone: bool) -> list[Out]:
@@ -310,9 +332,7 @@ class GateMachine(RuleBasedStateMachine):
         if answer is Answer.BEHIND:
             frames = tuple(held.written + held.sent)
             claiming = held.claiming
-            expected = self.model[request].rewrite(
-                worker.owner, held.attempt, frames, claiming.source, claiming.digest
-            )
+            expected = self.model[request].rewrite(worker.owner, held.attempt, frames, claiming.source, claiming.digest)
             self.resend = resend
             append = Append("t", request, held.attempt, INGRESS, frames, rewrite=claiming)
             [answer] = self.do(self.gate.append(worker.owner, [append]))
@@ -402,6 +422,22 @@ class GateMachine(RuleBasedStateMachine):
             if beaten and not worker.paused:
                 self.beat(worker)
 
+    @rule(request=st.sampled_from(REQUESTS))
+    def lose_half_of_it(self, request: str) -> None:
+        """Redis knows the frames, but not whose they are."""
+        self.do(self.redis.delete(self.keys.owner("t", request)))
+        model = self.model[request]
+        self.model[request] = Request(frames=model.frames, done=model.done, cancelled=model.cancelled)
+        self.may_repeat.add(request)
+
+    @rule(request=st.sampled_from(REQUESTS))
+    def forget_what_is_over(self, request: str) -> None:
+        """Two minutes after its completion."""
+        if self.model[request].done:
+            keys = (self.keys.owner, self.keys.frames, self.keys.cancel)
+            self.do(self.redis.delete(*(key("t", request) for key in keys)))
+            self.model[request] = Request(done=self.model[request].done)
+
     @rule()
     def beat_again(self) -> None:
         for worker in self.workers:
@@ -490,10 +526,9 @@ class GateMachine(RuleBasedStateMachine):
             assert self.completions[request]
             self.look(request)
             reader = self.readers[request]
-            if self.model[request].owner is None or reader.told.ended is False:
-                # Lost behind its end: nothing is left to tell it from, which the subscriber ends as `stream_lost`.
-                assert not self.model[request].frames
-                continue
+            if self.model[request].owner is None:
+                continue  # lost behind its end: a reader that has not all of it is told `stream_lost`
+            assert reader.told.ended
             end = body(reader.frames[-1])
             assert isinstance(end, End)
             if end.status == "finished":
