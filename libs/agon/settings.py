@@ -28,8 +28,8 @@ class Settings(BaseSettings):
 
     kafka_url: str = "127.0.0.1:9092"
     """Bootstrap servers, comma separated, without a scheme."""
-    redis_url: str = "redis://127.0.0.1:6379/0"
-    postgres_url: str = "postgresql://agon@127.0.0.1:5432/agon"
+    redis_url: Annotated[str, Field(pattern="^(rediss?|unix)://")] = "redis://127.0.0.1:6379/0"
+    postgres_url: Annotated[str, Field(pattern="^postgres(ql)?://")] = "postgresql://agon@127.0.0.1:5432/agon"
 
     topic_prefix: str = ""
     key_prefix: str = ""
