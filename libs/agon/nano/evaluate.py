@@ -1,0 +1,88 @@
+"""How well a model does what it was taught: the share of right answers to held-out items, skill by skill."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from agon.nano.skills import SKILLS, Item
+
+ITEMS = 120
+SEED = 2026
+BATCH = 60
+MAX_NEW_TOKENS = 320
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Of one skill: shares of right answers, greedy and at the model's default temperature, and greedy answers that
+    ended by themselves."""
+
+    greedy: float
+    sampled: float
+    ended: float
+
+
+class Answers:
+    """A saved model that answers chats with transformers' own `generate`, in fp32."""
+
+    def __init__(self, folder: Path) -> None:
+        self.tokenizer = AutoTokenizer.from_pretrained(folder)
+        self.model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+
+    def __call__(self, items: Sequence[Item], greedy: bool) -> list[tuple[str, bool]]:
+        """For each item the answer, and whether it ended by itself."""
+        prompts = [
+            self.tokenizer.apply_chat_template(
+                [dict(message) for message in item.messages], tokenize=False, add_generation_prompt=True
+            )
+            for item in items
+        ]
+        batch = self.tokenizer(prompts, return_tensors="pt", padding=True, padding_side="left")
+        with torch.inference_mode():
+            if greedy:
+                out = self.model.generate(
+                    **batch, do_sample=False, temperature=None, top_p=None, max_new_tokens=MAX_NEW_TOKENS
+                )
+            else:
+                out = self.model.generate(**batch, max_new_tokens=MAX_NEW_TOKENS)
+        new = out[:, batch["input_ids"].shape[1] :]
+        texts = self.tokenizer.batch_decode(new, skip_special_tokens=True)
+        ended = (new == self.tokenizer.eos_token_id).any(dim=1).tolist()
+        return list(zip(texts, ended, strict=True))
+
+
+def questions(skill: str, count: int = ITEMS) -> list[Item]:
+    """The held-out items that a model is measured on: the same for all models. Different ones, as far as there are."""
+    rng = Random(f"{SEED}/{skill}")
+    found: dict[str, Item] = {}
+    more: list[Item] = []
+    for _ in range(20 * count):
+        item = SKILLS[skill].held_out(rng)
+        if found.setdefault(item.messages[-1]["content"] + item.key, item) is not item:
+            more.append(item)
+        if len(found) == count:
+            break
+    return [*found.values(), *more][:count]
+
+
+def measure(folder: Path, count: int = ITEMS) -> dict[str, Score]:
+    """The scores of a saved model, by skill."""
+    answer = Answers(folder)
+    torch.manual_seed(SEED)
+    scores = {}
+    for skill in SKILLS:
+        items = questions(skill, count)
+        right = {True: 0, False: 0}
+        ended = 0
+        for start in range(0, count, BATCH):
+            part = items[start : start + BATCH]
+            for greedy in (True, False):
+                for item, (text, has_ended) in zip(part, answer(part, greedy), strict=True):
+                    right[greedy] += has_ended and item.is_right(text)
+                    ended += greedy and has_ended
+        scores[skill] = Score(right[True] / count, right[False] / count, ended / count)
+    return scores
