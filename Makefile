@@ -30,7 +30,7 @@ endif
 	  { rm -rf .tools && $(PYTHON) -m pip install -q --target .tools uv==$(UV_VERSION); } || \
 	  { echo "uv could not be fetched: check the network, or install uv yourself"; exit 2; }; fi
 	@if test -s $@ && test "$$(cat $@)" != "$(CURDIR)"; then rm -rf .venv; fi
-	@echo "installing into .venv from uv.lock; the first time this fetches some hundred MB"
+	@echo "installing into .venv from uv.lock; the first time this fetches about 3 GB, most of it torch"
 	@UV_PYTHON_DOWNLOADS=never VIRTUAL_ENV= $(UV) sync --frozen --extra dev --python $(PYTHON)
 	@printf '%s' "$(CURDIR)" > $@
 

@@ -7,8 +7,10 @@ fetches them ahead of time.
 
 import hashlib
 import os
+import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -21,6 +23,7 @@ from agon.local.caches import user_cache
 KAFKA_VERSION = "4.4.0"
 _LOCK = Path(__file__).with_name("kafka-jars.lock")
 _AT_ONCE = 4
+_ABANDONED = 3600.0
 
 Progress = Callable[[str], None]
 
@@ -85,6 +88,9 @@ def _sha256(file: Path) -> str:
 
 
 def _fetch_all(missing: list[Jar], folder: Path, progress: Progress) -> None:
+    for left in folder.glob(".partial-*"):  # of a fetch that was killed
+        if time.time() - left.stat().st_mtime > _ABANDONED:
+            shutil.rmtree(left, ignore_errors=True)
     total = sum(jar.size for jar in missing) / 1e6
     progress(f"fetching Apache Kafka {KAFKA_VERSION} from Maven Central, once: {len(missing)} jars, {total:.0f} MB")
     done = 0.0
