@@ -1,5 +1,6 @@
 """What the model-based test leaves out: limits, times to live, batches, and what is published."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -9,7 +10,7 @@ from redis.asyncio import Redis
 
 from agon.stream.connection import memory_pressure
 from agon.stream.frames import Admission, Delta, End, out
-from agon.stream.gate import Answer, Append, Claiming, Done, Gate, Parked, Yours
+from agon.stream.gate import Answer, Append, Claiming, Done, Ended, Gate, Parked, Yours
 from agon.topics import Keys
 
 pytestmark = pytest.mark.servers
@@ -66,6 +67,20 @@ async def test_a_list_lost_in_the_middle_is_written_again(writer: Any, redis: Re
     assert await writer.rewrite("r") is Answer.OK
     assert await writer.letters("r", 5, 6) is Answer.OK
     assert [frame.at for frame in await writer.gate.frames("t", "r")] == [0, 1, 2, 3, 4, 5]
+
+
+async def test_frames_whose_owner_was_lost_are_replaced_with_their_end(writer: Any, redis: Redis, keys: Keys) -> None:
+    await writer.claim("r")
+    await writer.letters("r", 0, 3)
+    await writer.finish("r", 3)
+    await redis.delete(keys.owner("t", "r"))
+    assert await writer.rewrite("r") is Answer.OK
+    assert await writer.rewrite("r") is Answer.OK
+    assert [frame.kind for frame in await writer.gate.frames("t", "r")] == ["delta"] * 3 + ["final"]
+    assert await writer.letters("r", 3, 4) is Answer.FENCED
+    assert await writer.gate.claim([replace(writer.claiming("r"), worker="b:1")]) == [
+        Ended(tuple(await writer.gate.frames("t", "r")))
+    ]
 
 
 async def test_an_empty_append_asks_whether_the_list_still_stands(writer: Any, redis: Redis, keys: Keys) -> None:

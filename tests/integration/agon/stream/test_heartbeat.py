@@ -25,7 +25,7 @@ def heart(redis_url: str, keys: Keys) -> Iterator[WorkerHeartbeat]:
 
 async def until(condition: object, seconds: float = 5) -> None:
     async with asyncio.timeout(seconds):
-        while not await condition():  # type: ignore[operator]
+        while not await condition():  # type: ignore[operator]  # noqa: ASYNC110 - what it asks is in Redis
             await asyncio.sleep(0.005)
 
 
