@@ -6,6 +6,7 @@ import signal
 import sys
 
 import uvloop
+from aiokafka.errors import KafkaError
 
 from agon.backends import BackendSpec
 from agon.bus.clients import started_producer
@@ -43,7 +44,11 @@ async def serve(settings: InferenceSettings) -> None:
         stack.push_async_callback(redis.aclose)
         worker = Worker(settings, backends, redis, producer, metrics)
         await stack.enter_async_context(serve_health(settings, metrics, worker.ready))
-        await worker.start()
+        try:
+            await worker.start()
+        except KafkaError as error:
+            await worker.stop(drain=False)
+            raise SetupError(f"Kafka at {settings.kafka_url} lets nobody read: {error!r}") from error
         asked, failed = asyncio.create_task(stopping.wait()), asyncio.create_task(worker.failed())
         await asyncio.wait((asked, failed), return_when=asyncio.FIRST_COMPLETED)
         asked.cancel()

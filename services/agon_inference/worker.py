@@ -231,6 +231,7 @@ class Worker:
             load = self._models.load(model)
             self._metrics.gauge("num_requests_running").labels(model).set(load.running)
             self._metrics.gauge("num_requests_waiting").labels(model).set(load.waiting)
+            self._metrics.gauge("kv_cache_usage_perc").labels(model).set(load.cache_used)
             for subscription in flow.subscriptions:
                 self._metrics.gauge("in_flight").labels(subscription.topic).set(subscription.unfinished)
         self._adjust()

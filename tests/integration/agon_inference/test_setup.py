@@ -7,7 +7,7 @@ import pytest
 
 from agon.local.ports import free_port
 from agon.messages import ModelCard
-from support.workers import Client, StartWorker, eventually
+from support.workers import Client, Place, StartWorker, eventually
 
 pytestmark = pytest.mark.servers
 
@@ -46,11 +46,12 @@ async def test_the_same_model_is_registered_once_by_however_many_workers(
         (["m=scripted:colour=red"], {}, "colour"),
         (["m=scripted:text=a", "m=scripted:text=b"], {}, "given twice"),
         (["m=scripted:text=a"], {"AGON_WINDOW": "many"}, "AGON_WINDOW"),
+        (["m=scripted:text=a"], {"AGON_SESSION_TIMEOUT": "0.5"}, "InvalidSessionTimeout"),
         (["m=scripted:text=a"], {"AGON_KAFKA_URL": "127.0.0.1:1", "AGON_STARTUP_TIMEOUT": "1"}, "AGON_KAFKA_URL"),
     ],
 )
 async def test_a_wrong_setting_is_named_in_one_line(
-    start_worker: StartWorker, models: list[str], settings: dict[str, str], said: str
+    place: Place, start_worker: StartWorker, models: list[str], settings: dict[str, str], said: str
 ) -> None:
     worker = start_worker("w1", *models, **settings)
     assert await exit_code(worker) == 2
@@ -82,7 +83,7 @@ async def test_a_worker_that_leaves_is_gone_at_once(client: Client, start_worker
 
 
 async def test_a_worker_that_is_killed_is_gone_within_ten_seconds(client: Client, start_worker: StartWorker) -> None:
-    worker = start_worker("w1", "m=scripted:text=one")
+    worker = start_worker("w1", "m=scripted:text=one", AGON_WORKER_TTL="5")
     await client.reading("w1", model="m")
     worker.kill()
 
