@@ -43,9 +43,6 @@ async def test_the_same_model_is_registered_once_by_however_many_workers(
     ("models", "settings", "said"),
     [
         (["nonsense"], {}, "no MODEL=SOURCE"),
-        (["m=scripted:colour=red"], {}, "colour"),
-        (["m=scripted:text=a", "m=scripted:text=b"], {}, "given twice"),
-        (["m=scripted:text=a"], {"AGON_WINDOW": "many"}, "AGON_WINDOW"),
         (["m=scripted:text=a"], {"AGON_SESSION_TIMEOUT": "0.5"}, "InvalidSessionTimeout"),
         (["m=scripted:text=a"], {"AGON_KAFKA_URL": "127.0.0.1:1", "AGON_STARTUP_TIMEOUT": "1"}, "AGON_KAFKA_URL"),
     ],
