@@ -94,14 +94,19 @@ def _docker_has_all() -> bool:
 def _in_container(name: str, closing: ExitStack) -> str:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        from testcontainers.core.config import testcontainers_config
         from testcontainers.core.container import DockerContainer
         from testcontainers.core.wait_strategies import LogMessageWaitStrategy
 
         port, inner = free_port(), {"kafka": 9092, "redis": 6379, "postgres": 5432}[name]
-        container = DockerContainer(IMAGES[name]).with_bind_ports(inner, ("127.0.0.1", port))  # type: ignore[arg-type]
+        # The reaper would be one more image; these end with the run.
+        testcontainers_config.ryuk_disabled = True
+        container = DockerContainer(IMAGES[name])
+        container.ports[str(inner)] = ("127.0.0.1", port)  # type: ignore[assignment]
         password = uuid.uuid4().hex
         if name == "kafka":
             ready, url = "Kafka Server started", f"127.0.0.1:{port}"
+            container = container.with_kwargs(user="0")  # it writes over defaults that may be read-only
             for key, value in _kafka_environment(port).items():
                 container = container.with_env(key, value)
         elif name == "redis":
