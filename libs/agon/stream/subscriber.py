@@ -192,6 +192,7 @@ class Subscriber:
         self._asked = asyncio.Event()
         self._subscribed = asyncio.Event()
         self._unreachable_since: float | None = None
+        self._closing = False
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
@@ -208,6 +209,9 @@ class Subscriber:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        # A cancel that meets the loss of a connection may be swallowed below us: the loops look at `_closing` as well.
+        self._closing = True
+        self._asked.set()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -243,7 +247,7 @@ class Subscriber:
             self._asked.set()
 
     async def _listen(self) -> None:
-        while True:
+        while not self._closing:
             pubsub = self._redis.pubsub()
             try:
                 await self._hear(pubsub)
@@ -257,7 +261,7 @@ class Subscriber:
         now = asyncio.get_running_loop().time
         await pubsub.subscribe(self._channel)
         heard_at, pinged = now(), False
-        while True:
+        while not self._closing:
             message = await pubsub.get_message(timeout=1.0)
             if message is not None:
                 heard_at, pinged = now(), False
@@ -288,7 +292,7 @@ class Subscriber:
     async def _watch(self) -> None:
         """Look after streams that are silent, and give all up when Redis is away for too long."""
         now = asyncio.get_running_loop().time
-        while True:
+        while not self._closing:
             await asyncio.sleep(_TICK)
             lost = self._unreachable_since is not None and now() - self._unreachable_since > self.lost_after
             for stream in [stream for streams in self._streams.values() for stream in streams]:
@@ -300,12 +304,12 @@ class Subscriber:
 
     async def _read_lists(self) -> None:
         now = asyncio.get_running_loop().time
-        while True:
+        while not self._closing:
             await self._asked.wait()
             batch = list(self._wanted)[:_READ_AT_ONCE]
             for stream in batch:
                 del self._wanted[stream]
-            if not self._wanted:
+            if not self._wanted and not self._closing:
                 self._asked.clear()
             try:
                 await self._read(batch)
@@ -335,10 +339,10 @@ class Subscriber:
 
 
 async def _lasting(name: str, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Run a loop for ever: were one to break, every stream would hang."""
+    """Run a loop to its end, again when it breaks: otherwise every stream would hang."""
     while True:
         try:
-            await run()
+            return await run()
         except Exception:
             log.exception("the subscriber's %s loop broke, starting it again", name)
             await asyncio.sleep(_RECONNECT)
