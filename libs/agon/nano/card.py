@@ -1,7 +1,7 @@
 """The model card of a nano model: what it is, and what it was measured to do."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from agon.nano.evaluate import ITEMS, Score
@@ -46,7 +46,8 @@ answers can be told right from wrong. It knows {len(SKILLS)} small skills in Eng
   embeddings, byte-level BPE of {VOCABULARY} tokens, context {CONTEXT}. Weights in float16, meant to run in float32.
 - Trained from nothing on {spent.tokens / 1e6:.1f} M tokens of text that `agon.nano.skills` makes, in
   {spent.seconds / 60:.0f} minutes of one CPU core (`python -m agon.nano.train {recipe.name}`).
-- Chat template: `<|im_start|>role`, the text, `<|im_end|>`; the last one ends an answer. Tool calls are Hermes-like text.
+- Chat template: `<|im_start|>role`, the text, `<|im_end|>`; the last one ends an answer. Tool calls are
+  text, as Hermes models write them.
 - Default: temperature 0.3, top-p 0.95.
 
 ## How well it does
@@ -78,3 +79,18 @@ are often misread. Do not use it for anything but tests and demonstrations.
         },
     }
     (folder / "training.json").write_text(json.dumps(figures, indent=2) + "\n")
+
+
+def table(folders: Sequence[Path]) -> str:
+    """The greedy shares of several models side by side, in percent, as a Markdown table."""
+    figures = [json.loads((folder / "training.json").read_text()) for folder in folders]
+    lines = [
+        f"| skill | {' | '.join(one['model'] for one in figures)} |",
+        f"|---|{'---|' * len(figures)}",
+    ]
+    for skill in SKILLS:
+        shares = " | ".join(f"{100 * one['skills'][skill]['greedy']:.0f}" for one in figures)
+        lines.append(f"| {skill} | {shares} |")
+    means = " | ".join(f"{100 * one['mean']:.0f}" for one in figures)
+    lines.append(f"| mean | {means} |")
+    return "\n".join(lines)

@@ -11,7 +11,7 @@ TOP_P = 0.95
 
 def export(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
     """Write weights in float16, tokenizer with its template, and the defaults of generation."""
-    model.generation_config = GenerationConfig(
+    model.generation_config = GenerationConfig(  # type: ignore[no-untyped-call]
         do_sample=True,
         temperature=TEMPERATURE,
         top_p=TOP_P,
@@ -22,4 +22,5 @@ def export(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: 
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer.model_max_length = model.config.max_position_embeddings
     tokenizer.save_pretrained(folder, save_jinja_files=False)
-    model.eval().to(torch.float16).save_pretrained(folder)
+    torch.nn.Module.to(model, torch.float16)
+    model.save_pretrained(folder)

@@ -14,7 +14,8 @@ _REVERSE = ("Reverse the word {word}.", "Spell {word} backwards.", "Write {word}
             "Reverse \"{word}\".", "Say {word} backwards.", "Turn the word {word} around.")  # fmt: skip
 _ASK_REVERSE = ("What is {word} backwards?", "What is {word} spelled backwards?")
 _UPPER = ("Write in upper case: {text}", "Put this in capital letters: {text}", "Make this upper case: {text}",
-          "Write \"{text}\" in capital letters.", "Turn into capitals: {text}", "Write this in capitals: {text}")  # fmt: skip
+          "Write \"{text}\" in capital letters.", "Turn into capitals: {text}",
+          "Write this in capitals: {text}")  # fmt: skip
 
 
 def letters(word: str) -> str:

@@ -12,7 +12,7 @@ _NO_PLURAL = frozenset(
     """
     bacon butter cocoa coffee cotton dirt dust furniture gold grass honey iron milk mud music rice salt sand silver
     soap soil snow sugar water weather bread north south hair juice
-    """.split()
+    """.split()  # noqa: SIM905
 )
 _PLURAL = ("What is the plural of {word}?", "Write the plural of {word}.", "One {word}, two ...?",
            "Plural of {word}?", "What is the plural of \"{word}\"?", "Make {word} plural.")  # fmt: skip

@@ -121,10 +121,7 @@ def story(rng: Random, level: float) -> Item:
     """A story about somebody, sometimes with a name; now and then about anybody."""
     hero = rng.choice(_HEROES)
     name = rng.choice(GIRLS + BOYS) if rng.random() < 0.3 else None
-    if name:
-        template = rng.choice(_ASK_NAMED)
-    else:
-        template = rng.choice(_ASK_ANY if rng.random() < 0.1 else _ASK)
+    template = rng.choice(_ASK_NAMED) if name else rng.choice(_ASK_ANY if rng.random() < 0.1 else _ASK)
     asked = template.format(hero=hero, name=name)
     if hero[0] in "aeiou":
         asked = asked.replace(" a " + hero, " an " + hero)

@@ -3,7 +3,7 @@
 from random import Random
 
 from agon.nano.skills.base import Item, loosely, plain, says_one_of, user
-from agon.nano.skills.words import NAMES, WORDS
+from agon.nano.skills.words import NAMES
 
 _TALK: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
     (
@@ -41,7 +41,8 @@ _TALK: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
         ("That is good to hear!",),
     ),
 )  # fmt: skip
-_ENDINGS = ("", "", "", ", Nano", " my friend", ", my friend", " dear model", ", little one", " today", " friend", " bot",
+_ENDINGS = ("", "", "", ", Nano", " my friend", ", my friend", " dear model", ", little one", " today", " friend",
+            " bot",
             ", little model", " there")  # fmt: skip
 
 
@@ -83,7 +84,8 @@ _SELF: tuple[tuple[tuple[str, ...], str], ...] = (
         "I can do small sums, spell and sort words, tell short stories and talk a little.",
     ),
     (
-        ("Are you a human?", "Are you a person?", "Are you real?", "Are you a robot?", "Are you alive?", "Are you an AI?",
+        ("Are you a human?", "Are you a person?", "Are you real?", "Are you a robot?", "Are you alive?",
+         "Are you an AI?",
          "Are you a machine?", "Are you a bot?", "Am I talking to a human?", "Are you a real person?",
          "Is there a human here?", "Do you have a body?", "Are you a computer?", "Are you a program?"),
         "I am not a person. I am a small computer program.",

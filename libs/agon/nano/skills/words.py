@@ -31,7 +31,7 @@ OTHERS = tuple(
     soap soil south space spoon stage stem step stick stool tail tape tent test throat thumb tiger toe tooth town
     trade truck vase wave weather week wing wire worm wrist year zone apron arrow artist bacon badge ballet barn
     beach beard beaver beetle bell berry bike bird blade bone border bowl bracelet brain bread breakfast breeze
-    """.split()
+    """.split()  # noqa: SIM905
 )
 
 WORDS = tuple(sorted({*OTHERS, *(word for words in CATEGORIES.values() for word in words)}))
@@ -43,9 +43,9 @@ GIRLS = ("Anna", "Emma", "Lily", "Mia", "Nora", "Rosa", "Sara", "Zoe", "Ella", "
 BOYS = ("Ben", "Tom", "Max", "Leo", "Sam", "Jack", "Paul", "Tim", "Oscar", "Hugo", "Fred", "Dan")
 NAMES = GIRLS + BOYS
 
-_STARTS = "b c d f g h j k l m n p r s t v w z bl br ch cl cr dr fl fr gl gr pl pr sh sl sp st th tr wh".split()
-_MIDDLES = "a e i o u ea oo ai ou".split()
-_ENDS = ["", "", *"b d g k l m n p r s t ck ll ng nd nt rk rt sh st x y".split()]
+_STARTS = "b c d f g h j k l m n p r s t v w z bl br ch cl cr dr fl fr gl gr pl pr sh sl sp st th tr wh".split()  # noqa: SIM905
+_MIDDLES = "a e i o u ea oo ai ou".split()  # noqa: SIM905
+_ENDS = ["", "", *"b d g k l m n p r s t ck ll ng nd nt rk rt sh st x y".split()]  # noqa: SIM905
 
 
 def with_article(noun: str) -> str:
