@@ -167,8 +167,10 @@ class IngressHeartbeat:
 
     async def run(self) -> None:
         """Beat until cancelled, then take the key away. While Redis is away it goes on trying."""
+        task = asyncio.current_task()
         try:
-            while True:
+            # Before Python 3.12 `asyncio.wait_for`, which redis sends with, may swallow a cancel: it is asked for here.
+            while not (task and task.cancelling()):
                 try:
                     await self._redis.set(self._key, 1, px=self._ttl_ms)
                 except (RedisError, OSError) as error:

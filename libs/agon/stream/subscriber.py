@@ -209,7 +209,7 @@ class Subscriber:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        # A cancel that meets the loss of a connection may be swallowed below us: the loops look at `_closing` as well.
+        # Before Python 3.12 `asyncio.wait_for`, which redis sends with, may swallow a cancel: the loops look here too.
         self._closing = True
         self._asked.set()
         for task in self._tasks:
