@@ -117,11 +117,15 @@ def says_one_of(answers: Iterable[str]) -> Check:
     return says(*answers)
 
 
-def ends_with_number(number: int) -> Check:
-    """A check: the last number in the text is this one, and the text ends there or soon after."""
+_SUM_WORDS = frozenset("so and is the answer equals it result plus minus times x".split())  # noqa: SIM905
+
+
+def comes_to(number: int, *operands: int) -> Check:
+    """A check: a sum, alone or with its steps, whose last number is this one; steps must name the operands."""
 
     def check(text: str) -> bool:
-        found = list(re.finditer(r"-?\d+", text))
-        return bool(found) and int(found[-1][0]) == number and len(text) - found[-1].end() <= 20
+        found = [int(digits) for digits in re.findall(r"\d+", text)]
+        is_sum = set(re.findall(r"[a-z]+", text.lower())) <= _SUM_WORDS
+        return bool(found) and found[-1] == number and is_sum and (len(found) == 1 or set(operands) <= set(found))
 
     return check

@@ -2,7 +2,7 @@
 
 from random import Random
 
-from agon.nano.skills.base import Item, ends_with_number, loosely, plain, user
+from agon.nano.skills.base import Item, comes_to, loosely, plain, user
 
 _ADD = ("What is {a} + {b}?", "{a} + {b} =", "What is {a} plus {b}?", "Add {a} and {b}.", "How much is {a} + {b}?",
         "Calculate {a} + {b}.", "{a}+{b}", "What is the sum of {a} and {b}?", "{a} plus {b}?")  # fmt: skip
@@ -29,7 +29,7 @@ def add(rng: Random, level: float) -> Item:
         f"{low}+{high}",
         user(loosely(rng, rng.choice(_ADD).format(a=a, b=b))),
         short,
-        ends_with_number(a + b),
+        comes_to(a + b, a, b),
         drill=high < 10,
     )
 
@@ -50,7 +50,7 @@ def subtract(rng: Random, level: float) -> Item:
         f"{a}-{b}",
         user(loosely(rng, rng.choice(_SUBTRACT).format(a=a, b=b))),
         short,
-        ends_with_number(a - b),
+        comes_to(a - b, a, b),
         drill=a < 10,
     )
 
@@ -71,7 +71,7 @@ def multiply(rng: Random, level: float) -> Item:
         "table" if is_table else f"{low}x{high}",
         user(loosely(rng, rng.choice(_MULTIPLY).format(a=a, b=b))),
         product,
-        ends_with_number(a * b),
+        comes_to(a * b, a, b),
         drill=is_table,
     )
 

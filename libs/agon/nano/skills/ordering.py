@@ -3,7 +3,7 @@
 import re
 from random import Random
 
-from agon.nano.skills.base import Item, ends_with_number, loosely, plain, politely, user
+from agon.nano.skills.base import Item, loosely, plain, politely, user
 from agon.nano.skills.letters import letters
 from agon.nano.skills.words import ADJECTIVES, VERBS, WORDS, any_word
 
@@ -59,5 +59,10 @@ def count(rng: Random, level: float) -> Item:
     counted = ", ".join(f"{thing} {number}" for number, thing in enumerate(things, 1))
     plural = noun if total == 1 else f"{noun}s"
     answer = f"{counted}. That is {total} {plural}."
-    return Item("count", key, user(politely(rng, asked) if asked.startswith("Count") else asked), answer,
-                ends_with_number(total), drill=drill)  # fmt: skip
+
+    def check(text: str) -> bool:
+        return re.search(rf"(^|\b(is|are|has|have) ){total}( {noun}s?)?$", plain(text)) is not None
+
+    return Item(
+        "count", key, user(politely(rng, asked) if asked.startswith("Count") else asked), answer, check, drill=drill
+    )

@@ -1,5 +1,6 @@
 """Facts of a small made-up world, and questions about a text that is given."""
 
+import re
 from random import Random
 
 from agon.nano.skills.base import Check, Item, loosely, plain, user
@@ -71,16 +72,17 @@ def facts(rng: Random, level: float) -> Item:
         template, fact, key = rng.choice(templates), PEOPLE[name][about], name
         asked = template.format(name=name)
         answer = sentence.format(name=name, fact=fact).replace(" a owl", " an owl")
-    return Item("facts", f"{template}/{key}", user(loosely(rng, asked)), answer, _mentions(fact))
+    return Item("facts", f"{template}/{key}", user(loosely(rng, asked)), answer, _mentions(key, fact))
 
 
-def _mentions(fact: str, others: tuple[str, ...] = ()) -> Check:
-    """The fact is said, in one short sentence, and none of the other things that could have been said."""
+def _mentions(subject: str, fact: str, others: tuple[str, ...] = ()) -> Check:
+    """The fact is said, alone or about its subject, and none of the other things that could have been said."""
 
     def check(text: str) -> bool:
-        words = plain(text).replace(".", "").replace(",", "").split()
-        said = " ".join(words)
-        return f" {fact.lower()} " in f" {said} " and len(words) <= 14 and not set(words) & set(others)
+        said = re.sub(r"[.,]", "", plain(text))
+        words = said.split()
+        is_about = subject.lower() in said or len(words) <= len(fact.split()) + 2
+        return f" {fact.lower()} " in f" {said} " and is_about and len(words) <= 12 and not set(words) & set(others)
 
     return check
 
@@ -116,5 +118,5 @@ def reading(rng: Random, level: float) -> Item:
         text,
         user(asked.replace("a orange", "an orange").replace("a owl", "an owl")),
         answer.format(**row).replace("a owl", "an owl"),
-        _mentions(row["value"], others),
+        _mentions(row["thing"] if kind == "owner" else row["name"], row["value"], others),
     )

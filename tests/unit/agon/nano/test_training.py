@@ -1,0 +1,89 @@
+"""Training itself, small: what it learns from, its optimizer, its schedule, and that a stopped run goes on."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoTokenizer
+
+from agon.nano import models
+from agon.nano.corpus import Corpus
+from agon.nano.muon import Muon, orthogonal
+from agon.nano.recipes import RECIPES
+from agon.nano.run import Run, rate_at
+
+TINY = replace(RECIPES["nano-0.3m"], hidden=32, inner=64, heads=2, tokens=6 * 512, rows=2)
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Any:
+    return AutoTokenizer.from_pretrained(models()["nano-1m"])
+
+
+@pytest.fixture(autouse=True)
+def no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda name: None)
+
+
+def test_only_answers_are_learned(tokenizer: Any) -> None:
+    batch = Corpus(tokenizer, 0).batch(0, 2, 256, 1.0, 0.3)
+    assert batch.tokens.shape == (2, 257)
+    for row in range(2):
+        learned = tokenizer.decode(batch.tokens[row, 1:][batch.learned[row]])
+        assert "<|im_start|>" not in learned
+        assert "<|im_end|>" in learned
+
+
+def test_a_token_sees_its_own_chat_and_nothing_later(tokenizer: Any) -> None:
+    batch = Corpus(tokenizer, 0).batch(0, 1, 256, 1.0, 0.0)
+    mask = batch.mask[0, 0]
+    assert batch.chat[0, -1] > 0
+    for query, key in ((0, 0), (5, 3), (3, 5), (255, 0), (255, 254)):
+        assert mask[query, key] == (key <= query and batch.chat[0, query] == batch.chat[0, key])
+
+
+def test_a_batch_depends_on_seed_and_step_alone(tokenizer: Any) -> None:
+    one, other = Corpus(tokenizer, 0), Corpus(tokenizer, 0)
+    other.batch(6, 1, 64, 1.0, 0.3)
+    assert torch.equal(one.batch(7, 1, 64, 1.0, 0.3).tokens, other.batch(7, 1, 64, 1.0, 0.3).tokens)
+    assert not torch.equal(one.batch(7, 1, 64, 1.0, 0.3).tokens, one.batch(8, 1, 64, 1.0, 0.3).tokens)
+
+
+def test_orthogonal_evens_out_the_singular_values() -> None:
+    torch.manual_seed(0)
+    for shape in ((3, 32, 48), (2, 64, 24)):
+        values = torch.linalg.svdvals(orthogonal(torch.randn(shape)))
+        assert values.min() > 0.5
+        assert values.max() < 1.4
+
+
+def test_muon_goes_downhill() -> None:
+    torch.manual_seed(0)
+    target, matrix = torch.randn(16, 16), torch.nn.Parameter(torch.zeros(16, 16))
+    optimizer = Muon([matrix], lr=0.05)
+    first = last = 0.0
+    for _ in range(60):
+        loss = (matrix - target).square().mean()
+        first, last = first or loss.item(), loss.item()
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    assert last < first / 2
+
+
+def test_the_rate_rises_shortly_and_falls_to_zero() -> None:
+    assert rate_at(0.0) == 0.0
+    assert rate_at(0.03) == 1.0
+    assert 0.4 < rate_at(0.5) < 0.6
+    assert rate_at(1.0) == 0.0
+
+
+def test_a_stopped_run_goes_on_where_it_was(tokenizer: Any, tmp_path: Path) -> None:
+    whole = Run(TINY, tokenizer, 0, tmp_path / "whole.pt").train(1, lambda progress: None)
+    half = Run(TINY, tokenizer, 0, tmp_path / "half.pt")
+    half.recipe = replace(TINY, tokens=TINY.tokens // 2)
+    assert half.train(1, lambda progress: None).tokens < whole.tokens
+    again = Run(TINY, tokenizer, 0, tmp_path / "half.pt")
+    assert again.train(1, lambda progress: None).tokens == whole.tokens
