@@ -36,8 +36,11 @@ class Held:
     positions: list[int] = field(default_factory=list)
     first_token_at: float | None = None
     last_token_at: float | None = None
+    key: str = field(init=False)
+    model: str = field(init=False)
 
     def __post_init__(self) -> None:
+        self.key, self.model = self.identity.key, self.identity.model
         transcript = self.transcript()
         self.admitted = transcript.admission is not None
         self.positions = [len(said.token_ids) for said in transcript.said]
@@ -49,14 +52,6 @@ class Held:
     @property
     def request(self) -> GenerationRequest | None:
         return self.taken.request
-
-    @property
-    def key(self) -> str:
-        return self.taken.identity.key
-
-    @property
-    def model(self) -> str:
-        return self.taken.identity.model
 
     @property
     def ended(self) -> bool:

@@ -93,6 +93,8 @@ class Models:
 
     def current(self, events: Sequence[Event]) -> list[Event]:
         """Those events whose jobs were not given up, in order."""
+        if not self._abandoned:
+            return list(events)
         kept: list[Event] = []
         for event in events:
             if event.key not in self._abandoned:

@@ -3,13 +3,14 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+import msgspec
+
 from agon.backends import Job
 from agon.messages import GenerationRequest
 from agon.stream.frames import Admission, Body, Delta, End, Frame, body
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """A frame before it is encoded: `at` is the number of tokens that its choice had before it."""
 
     choice: int

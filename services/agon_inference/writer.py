@@ -17,6 +17,7 @@ from agon.stream.frames import out
 from agon.stream.gate import Answer, Append, Gate
 from agon.telemetry import Metrics
 from agon_inference.held import Held
+from agon_inference.meter import Meter
 from agon_inference.models import Models
 from agon_inference.retrying import Patience
 
@@ -48,6 +49,7 @@ class Writer:
         self._ended = ended
         self._fenced = fenced
         self._models: Models | None = None
+        self._meters: dict[str, Meter] = {}
         self._events: deque[Event] = deque()
         self._dirty: dict[str, Held] = {}
         self._loop = asyncio.get_running_loop()
@@ -125,12 +127,12 @@ class Writer:
 
     def _apply(self, held: Held, event: Event, moment: float) -> None:
         match event:
-            case Admitted():
-                held.admit(event)
-                self._metrics.counter("prompt_tokens").labels(held.model).inc(event.prompt_tokens)
             case Tokens():
                 held.add(event)
-                self._time(held, len(event.token_ids), moment)
+                self._meter(held.model).tokens(held, event, moment)
+            case Admitted():
+                held.admit(event)
+                self._meter(held.model).prompt(event.prompt_tokens)
             case Finished():
                 held.submitted = False
                 held.finish(event)
@@ -143,18 +145,11 @@ class Writer:
             self._give_up(held)
         self._dirty[held.key] = held
 
-    def _time(self, held: Held, tokens: int, moment: float) -> None:
-        self._metrics.counter("generation_tokens").labels(held.model).inc(tokens)
-        if held.last_token_at is not None:
-            self._metrics.histogram("inter_token_latency_seconds").labels(held.model).observe(
-                moment - held.last_token_at
-            )
-        elif not any(entry.tokens for entry in held.written):
-            held.first_token_at = moment
-            self._metrics.histogram("time_to_first_token_seconds").labels(held.model).observe(
-                moment - held.identity.accepted_at.timestamp()
-            )
-        held.last_token_at = moment
+    def _meter(self, model: str) -> Meter:
+        meter = self._meters.get(model)
+        if meter is None:
+            meter = self._meters[model] = Meter(self._metrics, model)
+        return meter
 
     async def _write(self) -> None:
         batch = [held for held in self._dirty.values() if held.pending and self._held.get(held.key) is held]
@@ -204,12 +199,13 @@ class Writer:
 
 
 def _append(held: Held) -> Append:
-    frames = tuple(out(held.key, held.attempt, entry.at, entry.choice, entry.body) for entry in held.send())
+    identity, request = held.identity, held.request
+    frames = tuple([out(held.key, held.attempt, entry.at, entry.choice, entry.body) for entry in held.send()])
     return Append(
-        tenant=held.identity.tenant,
-        request_id=held.identity.request_id,
+        tenant=identity.tenant,
+        request_id=identity.request_id,
         attempt=held.attempt,
-        reply_to=held.request.reply_to if held.request else None,
+        reply_to=request.reply_to if request else None,
         frames=frames,
         rewrite=held.taken.claiming(held.worker) if held.rewriting else None,
     )

@@ -1,22 +1,25 @@
 -- Write what a step of one worker has brought, for all its requests at once: each is judged and answered for itself.
 --
 -- ARGV[1] is msgpack: { worker, seconds to live, most bytes of a list, { request, ... } }, a request being
---   { owner key, frames key, done key, cancel key, attempt, name, channel or '', rewrite, entries }
--- where rewrite is {} or { source, digest, nonce }, and entries is flat: kind, choice, at, tokens, kind, choice, ...
--- ARGV[2...] are the encoded frames of all entries, in order (they are bytes, which this msgpack can't carry).
+--   { owner key, frames key, done key, cancel key, attempt, name, channel or '', rewrite, entries, start }
+-- where rewrite is {} or { source, digest, nonce }, and entries is flat: kind, choice, at, tokens, bytes, kind, ...
+-- ARGV[2] are the encoded frames of all entries, one behind the other (they are bytes, which this msgpack can't carry);
+-- those of a request begin at its start, counted from 1.
 --
 -- Answers, one integer per request: see the table. Whatever is not OK has changed nothing.
 
 local OK, FENCED, CANCELLED, BEHIND, FULL = 0, 1, 2, 3, 4
 local DELTA, FINAL = 1, 2 -- admitted is 0
+local FIELDS = 5 -- of an entry
 
 local call = cmsgpack.unpack(ARGV[1])
 local worker, ttl, most_bytes, requests = call[1], call[2], call[3], call[4]
 local now = tonumber(redis.call('TIME')[1])
+local encoded = ARGV[2]
 local CHUNK = 1000 -- Lua's unpack has a limit of some thousand values
 
--- What a message per channel will carry: msgpack arrays [name, list, index of the first frame, [frame, ...]].
-local outbox = {}
+-- What a message per channel will carry: msgpack arrays [name, list, index of the first frame, [frame, ...]], in pieces.
+local outbox, groups = {}, {}
 
 local function array_header(length)
     if length < 16 then
@@ -35,19 +38,24 @@ local function post(channel, name, list, index, frames)
     local box = outbox[channel]
     if not box then
         box = {}
-        outbox[channel] = box
+        outbox[channel], groups[channel] = box, 0
     end
-    box[#box + 1] = '\148' .. cmsgpack.pack(name) .. cmsgpack.pack(list) .. cmsgpack.pack(index)
-        .. array_header(#frames) .. table.concat(frames)
+    groups[channel] = groups[channel] + 1
+    local at = #box
+    box[at + 1], box[at + 2], box[at + 3] = '\148', cmsgpack.pack(name, list, index), array_header(#frames)
+    for i, frame in ipairs(frames) do
+        box[at + 3 + i] = frame
+    end
 end
 
 -- Which of the entries are new? Returns nil and the reason where they don't fit the list, else the new frames, the
 -- tokens per choice behind them, their bytes, and whether the list ends with them. `ends` are the tokens on the list.
-local function sift(entries, first, ends, ended, frames_key)
-    local fresh, bytes, count, tail = {}, 0, #entries / 4, nil
-    for i = 0, count - 1 do
-        local kind, choice, at, tokens = entries[4 * i + 1], entries[4 * i + 2], entries[4 * i + 3], entries[4 * i + 4]
-        local frame, stands = ARGV[first + i], ends[choice] or 0
+local function sift(entries, start, ends, ended, frames_key)
+    local fresh, bytes, tail = {}, 0, nil
+    for i = 1, #entries, FIELDS do
+        local kind, choice, at, tokens, size = unpack(entries, i, i + FIELDS - 1)
+        local frame, stands = string.sub(encoded, start, start + size - 1), ends[choice] or 0
+        start = start + size
         local known
         if kind == FINAL then
             known = ended
@@ -61,7 +69,7 @@ local function sift(entries, first, ends, ended, frames_key)
         elseif frames_key then
             -- No token says whether it is there. If it is, it came with the append that is now sent again, and that
             -- one's frames are a beginning of these: it is among as many at the end of the list.
-            tail = tail or redis.call('LRANGE', frames_key, -count, -1)
+            tail = tail or redis.call('LRANGE', frames_key, -#entries / FIELDS, -1)
             for _, there in ipairs(tail) do
                 known = known or there == frame
             end
@@ -74,7 +82,7 @@ local function sift(entries, first, ends, ended, frames_key)
                 ends[choice] = stands + tokens
             end
             fresh[#fresh + 1] = frame
-            bytes = bytes + #frame
+            bytes = bytes + size
         end
     end
     return fresh, ends, bytes, ended
@@ -97,7 +105,7 @@ end
 
 -- The list is lost, or was never whole: it begins again, with a new name, unless somebody else writes it by now. All
 -- of it has been taken before, so neither a cancel mark nor the limit are asked: the next append meets them.
-local function rewrite(request, first)
+local function rewrite(request)
     local owner_key, frames_key, attempt, again = request[1], request[2], request[5], request[8]
     if redis.call('EXISTS', request[3]) == 1 then
         return FENCED
@@ -109,7 +117,7 @@ local function rewrite(request, first)
     if owner[3] then
         return OK
     end
-    local fresh, ends, bytes, ended = sift(request[9], first, {}, false, nil)
+    local fresh, ends, bytes, ended = sift(request[9], request[10], {}, false, nil)
     if not fresh then
         return FENCED -- what does not even follow itself can't be written
     end
@@ -134,10 +142,10 @@ local function rewrite(request, first)
     return OK
 end
 
-local function append(request, first, cancelled)
+local function append(request, cancelled)
     local owner_key, frames_key, entries = request[1], request[2], request[9]
     local fields, choices = { 'worker', 'attempt', 'list', 'final', 'bytes', 'renewed' }, {}
-    for i = 2, #entries, 4 do
+    for i = 2, #entries, FIELDS do
         local choice = entries[i]
         if not choices[choice] then
             fields[#fields + 1] = 't' .. choice
@@ -157,7 +165,7 @@ local function append(request, first, cancelled)
         ends[choice] = tonumber(owner[field]) or 0
     end
     local was_ended = owner[4] and true or false
-    local fresh, after, bytes, ended = sift(entries, first, ends, was_ended, frames_key)
+    local fresh, after, bytes, ended = sift(entries, request[10], ends, was_ended, frames_key)
     if not fresh then
         return after
     end
@@ -195,14 +203,13 @@ for i, request in ipairs(requests) do
 end
 marks = redis.call('MGET', unpack(marks))
 
-local answers, first = {}, 2
+local answers = {}
 for i, request in ipairs(requests) do
     local cancelled = marks[i] and true or false
     local write = #request[8] > 0 and rewrite or append
-    answers[i] = write(request, first, cancelled)
-    first = first + #request[9] / 4
+    answers[i] = write(request, cancelled)
 end
-for channel, groups in pairs(outbox) do
-    redis.call('PUBLISH', channel, array_header(#groups) .. table.concat(groups))
+for channel, box in pairs(outbox) do
+    redis.call('PUBLISH', channel, array_header(groups[channel]) .. table.concat(box))
 end
 return answers

@@ -8,6 +8,9 @@ choice had before it, so that a reader can drop what it has seen and notice what
 | `admitted` | `Admission`: the prompt was tokenised and accepted; `at` is 0                            |
 | `delta`    | `Delta`: new tokens and their text; text may be empty while a stop string is held back   |
 | `final`    | `End`: how the whole request ended; the last frame of every list, exactly one            |
+
+There is one for every token, some of them kept for long: none can be part of a cycle, so the garbage collector need not
+look at them (`gc=False`).
 """
 
 from typing import Literal, NamedTuple
@@ -19,7 +22,7 @@ VERSION = 1
 FrameKind = Literal["admitted", "delta", "final"]
 
 
-class Admission(msgspec.Struct, array_like=True, frozen=True):
+class Admission(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """Who admitted the request, and what the prompt costs. Times are epoch seconds by the worker's clock."""
 
     worker: str
@@ -28,7 +31,7 @@ class Admission(msgspec.Struct, array_like=True, frozen=True):
     at: float
 
 
-class Delta(msgspec.Struct, array_like=True, frozen=True):
+class Delta(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """New tokens of one choice. `text` is what may be shown; `finish_reason` is set on the choice's last delta."""
 
     token_ids: tuple[int, ...]
@@ -36,7 +39,7 @@ class Delta(msgspec.Struct, array_like=True, frozen=True):
     finish_reason: str | None = None
 
 
-class End(msgspec.Struct, array_like=True, frozen=True):
+class End(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """The end of the whole request: `status` as in `agon.messages.completions.Status`, an error unless finished."""
 
     status: str
@@ -49,7 +52,7 @@ class End(msgspec.Struct, array_like=True, frozen=True):
     error_code: str | None = None
 
 
-class Frame(msgspec.Struct, array_like=True, frozen=True):
+class Frame(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """One entry of a request's list. `request` is `tenant/request_id`; `body` is encoded by kind."""
 
     version: int
@@ -100,5 +103,6 @@ class Out(NamedTuple):
 
 def out(request: str, attempt: int, at: int, choice: int, body: Body) -> Out:
     """Encode one frame for `Gate.append`."""
+    kind = _kinds[type(body)]
     tokens = len(body.token_ids) if isinstance(body, Delta) else 0
-    return Out(choice, at, tokens, encode(request, attempt, at, choice, body), _kinds[type(body)])
+    return Out(choice, at, tokens, _encoder.encode((VERSION, request, attempt, at, choice, kind, body)), kind)

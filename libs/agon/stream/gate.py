@@ -83,8 +83,7 @@ class Duplicate:
 Claim = Yours | Parked | Ended | Done | Duplicate
 
 
-@dataclass(frozen=True, slots=True)
-class Append:
+class Append(msgspec.Struct, frozen=True):
     """What a step has brought for one request: frames made by `agon.stream.frames.out`, in order.
 
     After `BEHIND` all frames of the request are written again, with the claiming that the request was claimed by as
@@ -167,9 +166,13 @@ class Gate:
         answers: list[Answer] = []
         for start in range(0, len(appends), _BATCH):
             batch = appends[start : start + _BATCH]
-            blob = _encoder.encode((worker, self._live_ttl, self._most_bytes, list(map(self._request, batch))))
-            frames = [frame.data for append in batch for frame in append.frames]
-            answers += [_ANSWERS[code] for code in await self._append(args=(blob, *frames))]
+            start, requests = 1, []
+            for append in batch:
+                requests.append(self._request(append, start))
+                start += sum([len(frame.data) for frame in append.frames])
+            blob = _encoder.encode((worker, self._live_ttl, self._most_bytes, requests))
+            frames = b"".join([frame.data for append in batch for frame in append.frames])
+            answers += [_ANSWERS[code] for code in await self._append(args=(blob, frames))]
         return answers
 
     async def complete(self, tenant: str, request_id: str, source: str, digest: str) -> None:
@@ -195,11 +198,11 @@ class Gate:
         data: Any = await self._redis.lrange(self._keys.frames(tenant, request_id), 0, -1)
         return [decode(frame) for frame in data]
 
-    def _request(self, append: Append) -> tuple[Any, ...]:
+    def _request(self, append: Append, start: int) -> tuple[Any, ...]:
         again = append.rewrite
         entries: list[int] = []
         for frame in append.frames:
-            entries += (_KINDS[frame.kind], frame.choice, frame.at, frame.tokens)
+            entries += (_KINDS[frame.kind], frame.choice, frame.at, frame.tokens, len(frame.data))
         return (
             *self._names(append.tenant, append.request_id),
             append.attempt,
@@ -207,6 +210,7 @@ class Gate:
             "" if append.reply_to is None else self._keys.tokens(append.reply_to),
             () if again is None else (again.source, again.digest, _nonce()),
             entries,
+            start,
         )
 
     def _spell(self, tenant: str, request_id: str) -> tuple[str, str, str, str]:
