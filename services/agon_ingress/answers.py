@@ -142,7 +142,8 @@ class StreamedAnswer(ChatAnswer):
 
     async def _answer(self, generation: Generation, send: Send) -> None:
         settings = self._house.settings
-        frames = await _take(generation, settings.head_timeout.total_seconds())
+        every = settings.heartbeat_every.total_seconds()
+        frames = await generation.take(settings.head_timeout.total_seconds())
         _raise_early_end(frames)
         await self._begin(send, sse.HEADERS)
         with self._house.metrics.gauge("sse_open_streams").track_inprogress():
@@ -150,7 +151,7 @@ class StreamedAnswer(ChatAnswer):
                 # Nothing to tell although frames came (text is held back): then nothing is sent.
                 if data := self._events(frames) if frames else sse.HEARTBEAT:
                     await send({"type": "http.response.body", "body": data, "more_body": True})
-                frames = await _take(generation, settings.heartbeat_every.total_seconds())
+                frames = await generation.take(every)
             await send({"type": "http.response.body", "body": self._events(frames)})
 
     def _events(self, frames: list[Frame]) -> bytes:
@@ -181,15 +182,6 @@ class StreamedAnswer(ChatAnswer):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(1):
                     await send({"type": "http.response.body", "body": sse.error_event(error)})
-
-
-async def _take(generation: Generation, patience: float) -> list[Frame]:
-    """The next frames; none when nothing came in so many seconds."""
-    try:
-        async with asyncio.timeout(patience):
-            return await generation.take()
-    except TimeoutError:
-        return []
 
 
 def _raise_early_end(frames: list[Frame]) -> None:

@@ -1,5 +1,6 @@
 """One accepted request, from the moment it went out to Kafka until its client has its end or has left."""
 
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from agon.errors import StreamLost
@@ -28,15 +29,17 @@ class Generation:
         self._leave = leave
         self._closed = False
 
-    async def take(self) -> list[Frame]:
-        """Wait for frames and return all that are there, at least one; the last one of all is `final`.
+    async def take(self, patience: float = math.inf) -> list[Frame]:
+        """Wait for frames and return all that are there, at least one unless none came for so many seconds; the last
+        one of all is `final`.
 
         Raises `StreamLost` when the answer can't be told to its end. Not to be called after the end.
         """
-        frames = await self._stream.take()
-        if not frames:
+        frames = await self._stream.take(patience)
+        if frames:
+            self.ended = frames[-1].kind == "final"
+        elif self._stream.ended:
             raise StreamLost("the answer ended without saying how")
-        self.ended = frames[-1].kind == "final"
         return frames
 
     async def __aiter__(self) -> AsyncIterator[Frame]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 from collections.abc import AsyncIterator, Callable, Coroutine
 from datetime import timedelta
 from typing import Any, Self
@@ -52,7 +53,8 @@ class Stream:
         self._followed = followed
         self._inbox = Inbox(most)
         self._told = Told()
-        self._wake = asyncio.Event()
+        self._waiting: asyncio.Future[bool] | None = None
+        self._patient_until = math.inf
         self._error: StreamLost | None = None
         self._look_at = 0.0
         self._vanished_at: float | None = None
@@ -62,8 +64,14 @@ class Stream:
         """`tenant/request_id`."""
         return f"{self.tenant}/{self.request_id}"
 
-    async def take(self) -> list[Frame]:
-        """Wait for frames and return all that are there; an empty list after the end.
+    @property
+    def ended(self) -> bool:
+        """The final frame was taken."""
+        return self._told.ended
+
+    async def take(self, patience: float = math.inf) -> list[Frame]:
+        """Wait for frames and return all that are there; none after the end, or when none came for so many seconds
+        (and up to a tenth more).
 
         Raises `StreamLost` where the rest of the answer can't be told: its list has vanished and nobody writes it
         again, or it came out differently the second time, or Redis can't be reached.
@@ -76,8 +84,8 @@ class Stream:
                 return taken
             if self._error:
                 raise self._error
-            self._wake.clear()
-            await self._wake.wait()
+            if not await self._any(patience):
+                break
         return []
 
     async def batches(self) -> AsyncIterator[list[Frame]]:
@@ -100,6 +108,21 @@ class Stream:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
+    async def _any(self, patience: float) -> bool:
+        """Wait until something has come; False when nothing has for so long. The subscriber looks at the clock for all
+        streams: a timer for each wait would cost a good part of what is done for a token."""
+        loop = asyncio.get_running_loop()
+        self._patient_until = loop.time() + patience
+        self._waiting = loop.create_future()
+        try:
+            return await self._waiting
+        finally:
+            self._waiting = None
+
+    def _wake(self, come: bool = True) -> None:
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(come)
+
     def _new(self) -> list[Frame]:
         told, taken = self._told, []
         try:
@@ -118,7 +141,7 @@ class Stream:
     def _fail(self, error: StreamLost) -> None:
         self._error = self._error or error
         self._subscriber._forget(self)
-        self._wake.set()
+        self._wake()
 
     def _deliver(self, group: _Group, now: float) -> None:
         self._look_at = now + self._subscriber.silence
@@ -128,7 +151,7 @@ class Stream:
         if self._inbox.behind and not before:
             self._subscriber._on_gap()
         if len(self._inbox):
-            self._wake.set()
+            self._wake()
 
     def _read(self, name: bytes | None, done: bool, start: int, frames: list[bytes], now: float) -> None:
         """The list was looked at."""
@@ -147,7 +170,7 @@ class Stream:
         wait = _FOLLOW if self._followed or again else self._subscriber.silence
         self._look_at = now + wait
         if len(self._inbox):
-            self._wake.set()
+            self._wake()
 
     def _vanish(self, done: bool, now: float) -> None:
         """There is no list. That is no news while the request still waits in Kafka or in a worker."""
@@ -296,6 +319,8 @@ class Subscriber:
             await asyncio.sleep(_TICK)
             lost = self._unreachable_since is not None and now() - self._unreachable_since > self.lost_after
             for stream in [stream for streams in self._streams.values() for stream in streams]:
+                if now() >= stream._patient_until:
+                    stream._wake(False)
                 if lost and stream._inbox.begun:
                     stream._fail(StreamLost("the answer's tokens can't be reached: Redis does not answer"))
                 elif now() >= stream._look_at and stream._inbox.hungry:
