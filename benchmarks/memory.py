@@ -18,8 +18,7 @@ from stack import Stack, machine, running, save, stream_chat
 async def warm(stack: Stack) -> None:
     """One chat, so that lazy imports have happened."""
     body = {"model": "nano-1m", "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 8}
-    async for _ in stream_chat(stack.address, body):
-        pass
+    await stream_chat(stack.address, body, lambda data: None)
 
 
 def measure(stack: Stack) -> dict[str, Any]:
