@@ -92,3 +92,9 @@ def test_kafka_takes_the_largest_message_that_a_topic_takes_and_its_dead_letters
 def test_a_container_is_given_longer_to_stop_than_its_drain_takes(name: str) -> None:
     settings = {"ingress": IngressSettings, "inference": InferenceSettings}[name]
     assert int(SERVICES[name]["stop_grace_period"].removesuffix("s")) > settings().drain_timeout.total_seconds()
+
+
+def test_every_setting_that_the_compose_file_reads_is_explained() -> None:
+    read = set(re.findall(r"\$\{([A-Z_]+)", (ROOT / "docker-compose.yml").read_text()))
+    explained = set(re.findall(r"\b[A-Z]+(?:_[A-Z]+)+\b", (ROOT / "docs" / "operations.md").read_text()))
+    assert read <= explained
