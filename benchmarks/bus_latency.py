@@ -21,6 +21,7 @@ bare producer to a bare consumer, with the same settings, on the same broker.
 import argparse
 import asyncio
 import json
+import logging
 import statistics
 import time
 from dataclasses import dataclass
@@ -40,7 +41,7 @@ from stack import Stack, machine, percentile, running, save, stream_chat
 
 MODEL = "fast"
 WARM = 100
-BARE_TOPIC = "bench.bare"
+BARE_TOPIC, PARTITIONS = "bench.bare", 8  # as many as a model's topic has
 SOURCE = "scripted:tokens=16"
 BODY = {"model": MODEL, "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 16, "store": True}
 
@@ -131,11 +132,11 @@ async def bare_kafka(kafka_url: str, records: int) -> dict[str, list[float]]:
     """Seconds until a record is acknowledged, and until it is consumed, with nothing of agon around it."""
     admin = AIOKafkaAdminClient(bootstrap_servers=kafka_url)
     await admin.start()
-    await admin.create_topics([NewTopic(BARE_TOPIC, num_partitions=1, replication_factor=1)])
+    await admin.create_topics([NewTopic(BARE_TOPIC, num_partitions=PARTITIONS, replication_factor=1)])
     await admin.close()
     producer = AIOKafkaProducer(bootstrap_servers=kafka_url, enable_idempotence=True, linger_ms=0)
     consumer = AIOKafkaConsumer(bootstrap_servers=kafka_url, fetch_max_wait_ms=250)
-    consumer.assign([TopicPartition(BARE_TOPIC, 0)])
+    consumer.assign([TopicPartition(BARE_TOPIC, number) for number in range(PARTITIONS)])
     seconds: dict[str, list[float]] = {"acknowledged": [], "consumed": []}
     async with producer, consumer:
         await consumer.seek_to_end()
@@ -195,6 +196,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Time to first token that the house adds.")
     parser.add_argument("--requests", type=int, default=300, help="requests per part (default 300)")
     requests = parser.parse_args().requests
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)  # it complains of a new topic that has no leader yet
     with running(f"{MODEL}={SOURCE}") as stack:
         save("bus_latency", uvloop.run(measure(stack, requests)))
 

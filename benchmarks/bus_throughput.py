@@ -101,7 +101,7 @@ async def measure(stack: Stack, streams: int, seconds: float) -> dict[str, Any]:
     unpaced = await at(stack, 0.0, streams, seconds)
     print(f"{'unpaced':>12}{unpaced.rate:10,.0f}{unpaced.own_event:11.1%}")
     if best is None:
-        raise SystemExit("tokens shared events at the slowest pace already")
+        raise SystemExit("tokens shared events at the slowest pace already: is something else running here?")
     print(f"\nprocessor time at {best.rate:,.0f} tokens/s\n{'process':24}{'of a core':>10}{'us/token':>10}")
     for label, spent in sorted(best.processor.items(), key=lambda pair: -pair[1]):
         if spent >= 0.01 * best.wall:

