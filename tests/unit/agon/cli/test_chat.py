@@ -22,7 +22,13 @@ def test_no_model_is_said_plainly() -> None:
 
 @pytest.mark.parametrize(
     ("text", "shown"),
-    [("plain é 東京 🌱", "plain é 東京 🌱"), ("a\n\tb", "a\n\tb"), ("👩‍💻", "👩‍💻"), ("a\ud800b", "ab"), ("\x1b[2Jx\x00\r\x9b", "[2Jx")],
+    [
+        ("plain é 東京 🌱", "plain é 東京 🌱"),
+        ("a\n\tb", "a\n\tb"),
+        ("👩‍💻", "👩‍💻"),
+        ("a\ud800b", "ab"),
+        ("\x1b[2Jx\x00\r\x9b", "[2Jx"),
+    ],
 )
 def test_control_characters_are_not_shown(text: str, shown: str) -> None:
     assert printable(text) == shown
