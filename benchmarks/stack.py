@@ -129,7 +129,7 @@ def machine() -> str:
 
 
 def save(name: str, figures: dict[str, Any]) -> None:
-    """Keep the figures of a run beside the machine they were measured on."""
+    """Keep the figures of a run beside the machine they were measured on, and how busy it was (1, 5, 15 minutes)."""
     RESULTS.mkdir(exist_ok=True)
-    text = json.dumps({"machine": machine(), **figures}, indent=2)
+    text = json.dumps({"machine": machine(), "load_average": os.getloadavg(), **figures}, indent=2)
     (RESULTS / f"{name}.json").write_text(text + "\n")
