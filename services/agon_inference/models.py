@@ -27,12 +27,23 @@ _log = logging.getLogger(__name__)
 async def load_backends(specs: Sequence[BackendSpec]) -> dict[str, Backend]:
     """Load each model, in a thread: weights take seconds. Raises `SetupError`."""
     backends: dict[str, Backend] = {}
+    if any(spec.kind == "engine" for spec in specs):
+        await asyncio.to_thread(_quiet)
     for spec in specs:
         if spec.model in backends:
             raise SetupError(f"the model `{spec.model}` is given twice in AGON_MODELS: give each a name of its own")
         backends[spec.model] = await asyncio.to_thread(load, spec)
         _log.info("%s is loaded (%s)", spec.model, spec.kind)
     return backends
+
+
+def _quiet() -> None:
+    """A log is read later, and by people who look for trouble: no progress bars, and none of the warnings that
+    transformers has about prompts which the engine refuses by itself."""
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    transformers_logging.set_verbosity_error()  # type: ignore[no-untyped-call]
 
 
 class Models:

@@ -22,7 +22,17 @@ class Prompted(BaseModel):
     content: str | tuple[TextPart, ...]
 
 
-class _Question(_Body):
+class _Asked(_Body):
+    """What a client sends. Fields that mean nothing here are kept apart, to be named in `x-ignored-params`."""
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    @property
+    def ignored(self) -> tuple[str, ...]:
+        return tuple(self.model_extra or ())
+
+
+class _Question(_Asked):
     """Either a `prompt` or `messages`, ending with what the user says."""
 
     messages: Annotated[tuple[Prompted, ...], Field(min_length=1, max_length=1024)] | None = None
@@ -83,7 +93,7 @@ class TurnMade(_Body):
     stream: str
 
 
-class NewVote(_Body):
+class NewVote(_Asked):
     """`POST /arena/battles/{id}/vote`. `turn` is the last one if it is left out."""
 
     outcome: Outcome

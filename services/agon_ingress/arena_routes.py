@@ -14,6 +14,7 @@ from agon.store.leaderboard import METHOD, OVERALL, Board
 from agon_ingress.arena import Arena
 from agon_ingress.arena_bodies import BattleMade, NewBattle, NewTurn, NewVote, TurnMade, VoteTaken
 from agon_ingress.arena_rows import facts_of, read_battle
+from agon_ingress.fields import ignored_header
 
 router = APIRouter(prefix="/arena", tags=["arena"])
 
@@ -48,6 +49,7 @@ def _event_stream(arena: Arena, events: AsyncGenerator[bytes]) -> StreamingRespo
 @router.post("/battles", status_code=201)
 async def create_battle(asked: NewBattle, request: Request, response: Response) -> BattleMade:
     """Two models answer `prompt` or `messages`, and nobody tells which. Read `stream`, then vote with `ticket`."""
+    response.headers.update(ignored_header(asked.ignored))
     session = _session(request)
     if session is None:
         session = secrets.token_urlsafe(32)
@@ -77,14 +79,16 @@ async def stream_battle(
 
 
 @router.post("/battles/{battle_id}/turns", status_code=201)
-async def create_turn(battle_id: str, asked: NewTurn, request: Request) -> TurnMade:
+async def create_turn(battle_id: str, asked: NewTurn, request: Request, response: Response) -> TurnMade:
     """Ask both sides the next question, each with its own answers as context."""
+    response.headers.update(ignored_header(asked.ignored))
     return await _arena(request).battles.ask_further(battle_id, asked, _session(request))
 
 
 @router.post("/battles/{battle_id}/vote")
-async def create_vote(battle_id: str, cast: NewVote, request: Request) -> VoteTaken:
+async def create_vote(battle_id: str, cast: NewVote, request: Request, response: Response) -> VoteTaken:
     """Vote, and learn the names. The same vote again gives the same answer; another outcome is refused (409)."""
+    response.headers.update(ignored_header(cast.ignored))
     return await _arena(request).votes.cast(battle_id, cast, _session(request))
 
 

@@ -28,4 +28,4 @@ def facts_of(row: BattleRow, turns: list[TurnRow]) -> Battle:
 
 def _turn(row: TurnRow) -> Turn:
     answers = {"a": row.answer_a, "b": row.answer_b}
-    return Turn(row.turn, row.status, row.shown_at is not None, row.prompt, answers)  # type: ignore[arg-type]
+    return Turn(row.turn, row.status, row.shown_at is not None, row.done_at is not None, row.prompt, answers)  # type: ignore[arg-type]

@@ -8,7 +8,7 @@ import uuid
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from agon.errors import TooLarge
+from agon.errors import InvalidRequest, TooLarge
 from agon.telemetry import Metrics
 from agon_ingress.errors import error_response, from_exception
 
@@ -64,6 +64,7 @@ class Edge:
         try:
             if _declared_length(given) > self._max_body_bytes:
                 raise self._too_large()
+            _refuse_encoding(given)
             await self._app(scope, counted_receive, named_send)
         except ClientDisconnect:
             log.debug("req_%s: the client left while it was sending", request_id)
@@ -82,6 +83,15 @@ class Edge:
 def _declared_length(headers: dict[bytes, bytes]) -> int:
     length = headers.get(b"content-length", b"")
     return int(length) if length.isdigit() else 0
+
+
+def _refuse_encoding(headers: dict[bytes, bytes]) -> None:
+    encoding = headers.get(b"content-encoding", b"identity").strip().lower()
+    if encoding != b"identity":
+        told = f"bodies with content-encoding `{encoding[:50].decode('latin-1')}` are not taken: send them as they are"
+        error = InvalidRequest(told, code="unsupported_media_type")
+        error.status = 415
+        raise error
 
 
 def _method(scope: Scope) -> str:

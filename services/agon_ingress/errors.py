@@ -59,13 +59,25 @@ def invalid(errors: Sequence[Any]) -> InvalidRequest:
 
     For a union pydantic tells why each member did not fit; of those, what lies deepest is what the client meant.
     """
+    for error in errors:
+        if error["type"] == "json_invalid":
+            return InvalidRequest(f"the body is not valid JSON: {error['ctx']['error']}", code="invalid_json")
     found: dict[str, str] = {}
     for error in errors:
-        found.setdefault(param_path(error["loc"]) or "", str(error["msg"]).removeprefix("Value error, "))
+        found.setdefault(param_path(error["loc"]) or "", _told(str(error["msg"])))
     meant = {path: told for path, told in found.items() if not any(_inside(other, path) for other in found)}
     told = [f"{path}: {message}" if path else message for path, message in meant.items()]
     more = f" (and {len(told) - 5} more)" if len(told) > 5 else ""
     return InvalidRequest("; ".join(told[:5]) + more, param=next(iter(meant)) or None, code="invalid_value")
+
+
+def _told(message: str) -> str:
+    """pydantic's words without Python's: what it holds in a tuple is a list in JSON."""
+    return (
+        message.removeprefix("Value error, ")
+        .replace("Tuple should", "List should")
+        .replace("valid tuple", "valid list")
+    )
 
 
 def _inside(path: str, outer: str) -> bool:

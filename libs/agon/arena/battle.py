@@ -21,11 +21,13 @@ MAX_TURNS = 20
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One question to both. `shown` once both have begun to appear; `prompt` are the messages that it added."""
+    """One question to both. `shown` once both have begun to appear, `done` once all of both was shown, which may be
+    long after the answers were complete (`status`); `prompt` are the messages that it added."""
 
     number: int
     status: Status
     shown: bool
+    done: bool
     prompt: Sequence[dict[str, Any]]
     answers: dict[Side, str | None]
 
@@ -69,7 +71,7 @@ class Battle:
             raise Conflict("You know the names of this battle: start a new one.", code="battle_revealed")
         if last.status == "failed":
             raise Conflict("A side of this battle has failed: start a new one.", code="battle_failed")
-        if last.status == "running":
+        if not last.done:  # not its status: that would tell when the slower side was complete
             raise Conflict("The answers to the last turn are still coming: wait for `done`.", code="turn_running")
         if last.number >= MAX_TURNS:
             raise Conflict(f"A battle has at most {MAX_TURNS} turns: vote, or start a new one.", code="too_many_turns")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.option("--data", type=click.Path(path_type=Path), default=".agon", show_default=True, help="The stack's folder.")
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
-@click.option("--env", "as_env", is_flag=True, help="The addresses as shell variables: AGON_URL, AGON_KAFKA_URL, ...")
+@click.option("--env", "as_env", is_flag=True, help="The addresses as shell variables.")
 def status(data: Path, as_json: bool, as_env: bool) -> None:
     """Show the stack that runs on --data: addresses, processes, states. Exit code 1 when nothing runs there.
 
@@ -23,7 +23,7 @@ def status(data: Path, as_json: bool, as_env: bool) -> None:
     Example:
       agon status
       agon status --json
-      eval "$(agon status --env)" && psql "$AGON_ANALYST_URL"
+      eval "$(agon status --env)" && psql "$AGON_STACK_ANALYST"
     """
     from agon.local.data import DataFolder
     from agon.local.state import running
@@ -39,9 +39,10 @@ def status(data: Path, as_json: bool, as_env: bool) -> None:
 
 
 def _exports(state: "StackState") -> str:
-    addresses = {"AGON_URL": state.http, "AGON_ANALYST_URL": state.analyst}
-    addresses |= {f"AGON_{name.upper()}_URL": backend.url for name, backend in state.backends.items()}
-    return "\n".join(f"export {name}={shlex.quote(url)}" for name, url in addresses.items() if url)
+    """Names that are no settings: a shell that knows where this stack is must not tie the next one to its servers."""
+    addresses = {"HTTP": state.http, "ANALYST": state.analyst}
+    addresses |= {name.upper(): backend.url for name, backend in state.backends.items()}
+    return "\n".join(f"export AGON_STACK_{name}={shlex.quote(url)}" for name, url in addresses.items() if url)
 
 
 def _table(state: "StackState") -> str:
@@ -52,7 +53,7 @@ def _table(state: "StackState") -> str:
             (name, backend.url, process.state if process else backend.kind, _pid(process.pid if process else None))
         )
     for service in state.services:
-        again = f"restarted {service.restarts} times" if service.restarts else ""
+        again = f"restarts: {service.restarts}" if service.restarts else ""
         rows.append((service.name, again, service.state, _pid(service.pid)))
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     return "\n".join(

@@ -146,6 +146,11 @@ class Ingress:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    def serves(self) -> bool:
+        """A chat would be taken: the registry is read, and a worker is alive."""
+        registry = self.house.registry
+        return registry.loaded.is_set() and bool(registry.served())
+
 
 async def eventually(condition: Callable[[], bool], seconds: float = 15.0) -> None:
     """Wait for a condition, with a deadline."""
@@ -233,5 +238,5 @@ async def ingress(settings: IngressSettings, worker: FakeWorker) -> AsyncIterato
     """An ingress that knows the worker."""
     async with AsyncExitStack() as stack:
         running = await stack.enter_async_context(serving(settings))
-        await eventually(lambda: bool(running.house.registry.served()))
+        await eventually(running.serves)
         yield running

@@ -162,7 +162,7 @@ def arena_settings(make_settings: MakeSettings, database_url: str) -> IngressSet
 async def arena_on(settings: IngressSettings, worker: FakeWorker) -> AsyncIterator[Arena]:
     async with AsyncExitStack() as stack:
         ingress = await stack.enter_async_context(serving(settings))
-        await eventually(lambda: len(ingress.house.registry.served()) == len(worker.models))
+        await eventually(lambda: ingress.serves() and len(ingress.house.registry.served()) == len(worker.models))
         http = await stack.enter_async_context(httpx.AsyncClient(base_url=ingress.url, timeout=30))
         http._cookies = _NoCookies()
         yield Arena(ingress, worker, settings.postgres_url, http)

@@ -130,8 +130,9 @@ BODIES = st.one_of(
     JSON.map(lambda value: json.dumps(value).encode()),
     st.builds(
         lambda fields, messages: json.dumps({"model": MODEL, "messages": messages, **fields}).encode(),
-        st.dictionaries(FIELDS, JSON, max_size=4),
-        st.lists(MESSAGE, max_size=3),
+        # Often as they should be, so that what is wrong is met behind the parser as well.
+        st.just({}) | st.dictionaries(FIELDS, JSON, max_size=4),
+        st.just([{"role": "user", "content": "Hi"}]) | st.lists(MESSAGE, max_size=3),
     ),
 )
 

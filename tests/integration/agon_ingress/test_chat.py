@@ -162,7 +162,7 @@ async def test_the_head_waits_for_admission_and_then_for_no_longer(
 
     worker.script = queued
     async with serving(make_settings(head_timeout=0.3, heartbeat_every=0.1)) as ingress:
-        await eventually(lambda: bool(ingress.house.registry.served()))
+        await eventually(ingress.serves)
         lines = []
         async for line in raw_events(ingress):
             lines.append(line)
@@ -179,7 +179,7 @@ async def test_a_deadline_that_nobody_keeps_ends_the_request(make_settings: Make
 
     worker.script = silent
     async with serving(make_settings(deadline_grace=0.1)) as ingress:
-        await eventually(lambda: bool(ingress.house.registry.served()))
+        await eventually(ingress.serves)
         with pytest.raises(APIStatusError) as caught:
             await ingress.client.chat.completions.create(
                 model=MODEL, messages=MESSAGES, extra_headers={"x-timeout-ms": "200"}
@@ -208,7 +208,7 @@ async def test_one_request_too_many_is_told_when_to_come_back(make_settings: Mak
 
     worker.script = waiting
     async with serving(make_settings(max_concurrent_requests=1)) as ingress:
-        await eventually(lambda: bool(ingress.house.registry.served()))
+        await eventually(ingress.serves)
         first = asyncio.create_task(ingress.client.chat.completions.create(model=MODEL, messages=MESSAGES))
         await worker.telling()
         with pytest.raises(APIStatusError) as caught:

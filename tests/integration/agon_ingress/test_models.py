@@ -57,7 +57,7 @@ async def test_a_withdrawn_model_is_gone_and_comes_back(ingress: Ingress, settin
     with pytest.raises(NotFoundError):
         await ingress.client.models.retrieve(MODEL)
     await register(settings, MODEL)
-    await eventually(lambda: bool(ingress.house.registry.served()))
+    await eventually(ingress.serves)
 
 
 async def test_a_record_that_is_no_card_stops_nothing(ingress: Ingress, settings: IngressSettings) -> None:

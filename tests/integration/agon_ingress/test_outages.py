@@ -58,7 +58,7 @@ async def test_kafka_goes_away_and_comes_back(make_settings: MakeSettings, tmp_p
         return answer.choices[0].message.content
 
     async with FakeWorker(settings).running(), serving(settings) as ingress:
-        await eventually(lambda: bool(ingress.house.registry.served()))
+        await eventually(ingress.serves)
         assert await ask() == "Hello wörld"
         await kafka.stop()
         began = time.monotonic()
@@ -81,7 +81,7 @@ async def test_without_postgres_a_chat_works_and_ready_says_what_is_missing(
         serving(make_settings(postgres_url=f"postgresql://x@{NOWHERE}/x")) as ingress,
         httpx.AsyncClient(base_url=ingress.url) as client,
     ):
-        await eventually(lambda: bool(ingress.house.registry.served()))
+        await eventually(ingress.serves)
         answer = await ingress.client.chat.completions.create(model=MODEL, messages=MESSAGES)  # type: ignore[arg-type]
         assert answer.choices[0].message.content == "Hello wörld"
         ready = await client.get("/readyz")
@@ -104,7 +104,7 @@ async def test_redis_goes_away_and_comes_back_empty(make_settings: MakeSettings,
 
     worker = FakeWorker(settings)
     async with worker.running(), serving(settings) as ingress, httpx.AsyncClient(base_url=ingress.url) as client:
-        await eventually(lambda: bool(ingress.house.registry.served()))
+        await eventually(ingress.serves)
         worker.script = talk
         stream = await ingress.client.chat.completions.create(model=MODEL, messages=MESSAGES, stream=True)  # type: ignore[call-overload]
 
@@ -153,7 +153,7 @@ async def test_nothing_is_admitted_while_redis_is_nearly_full(
     async with serving(make_settings(redis_memory_share=1e-9)) as ingress:
         await ingress.house.redis.config_set("maxmemory", "1gb")
         try:
-            await eventually(lambda: ingress.house.admission.memory > 0 and bool(ingress.house.registry.served()))
+            await eventually(lambda: ingress.house.admission.memory > 0 and ingress.serves())
             with pytest.raises(APIStatusError) as caught:
                 await ingress.client.chat.completions.create(model=MODEL, messages=MESSAGES)  # type: ignore[arg-type]
             assert caught.value.status_code == 503

@@ -8,9 +8,10 @@ from agon.arena.battle import MAX_TURNS, Battle, Cast, Status, Turn
 from agon.errors import Conflict, NotFound
 
 
-def turn(number: int = 1, status: Status = "finished", shown: bool = True) -> Turn:
+def turn(number: int = 1, status: Status = "finished", shown: bool = True, done: bool | None = None) -> Turn:
     prompt = [{"role": "user", "content": f"question {number}"}]
-    return Turn(number, status, shown, prompt, {"a": f"a{number}", "b": f"b{number}"})
+    done = status != "running" if done is None else done
+    return Turn(number, status, shown, done, prompt, {"a": f"a{number}", "b": f"b{number}"})
 
 
 def refusal(what: Any, *args: Any) -> str | None:
@@ -51,6 +52,7 @@ def test_nothing_after_the_reveal_is_blind() -> None:
 
 def test_a_turn_waits_for_the_one_before_and_turns_have_an_end() -> None:
     assert refusal(Battle("b", [turn(status="running")], None).check_next_turn) == "turn_running"
+    assert refusal(Battle("b", [turn(done=False)], None).check_next_turn) == "turn_running", "complete, not all shown"
     many = [turn(number) for number in range(1, MAX_TURNS + 1)]
     assert refusal(Battle("b", many, None).check_next_turn) == "too_many_turns"
 
