@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-VOCABULARY = {"messages", "topics", "settings", "errors", "telemetry"}
+VOCABULARY = {"dialects", "messages", "topics", "settings", "errors", "telemetry"}
 CAPABILITIES = {"bus", "stream", "store", "backends", "arena", "ratings", "ledger"}
 THIRD = {"local", "training", "nano"}
 # What else a room may import of agon, and why.
