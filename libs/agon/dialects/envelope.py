@@ -59,8 +59,8 @@ class Value:
 
 
 class Envelope:
-    """Feed it the characters from `{` on, white space before it included. `name` is set once it is known to be one of `offered`; from then on `take`
-    gives what has come of the arguments. `bad` says that this is no such call; it stays so."""
+    """Feed it the characters from `{` on, white space before it included. `name` is set once it is known to be one of
+    `offered`; from then on `take` gives what has come of the arguments. `bad` says that this is no such call."""
 
     def __init__(self, offered: Collection[str]) -> None:
         self.name: str | None = None

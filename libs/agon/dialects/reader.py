@@ -96,7 +96,7 @@ class Reader:
 
 
 def _certain(thought: str) -> int:
-    """How much of it is neither white space at its end nor the beginning of the closing tag, with white space before."""
+    """How many of its characters are neither the beginning of a closing tag at its end nor white space before that."""
     end = len(thought)
     for size in range(min(len(_CLOSE) - 1, end), 0, -1):
         if _CLOSE.startswith(thought[end - size :]):

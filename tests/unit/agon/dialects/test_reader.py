@@ -1,6 +1,7 @@
 """Calls and reasoning in what models write."""
 
 import json
+from keyword import iskeyword
 from typing import Any
 
 import pytest
@@ -38,7 +39,8 @@ HERMES = '<tool_call>\n{"name": "get_weather", "arguments": {"city": "Rome"}}\n<
         ("hermes", f"{HERMES}\n{HERMES}\n", "", [WEATHER, WEATHER]),
         ("hermes", f"{HERMES}\nDone. ", "Done.", [WEATHER]),
         ("hermes", HERMES.removesuffix("\n</tool_call>"), "", [WEATHER]),
-        ("hermes", '<tool_call>{"arguments": {"a": [1, "}"]}, "name": "f"}</tool_call>', "", [("f", '{"a": [1, "}"]}')]),
+        ("hermes", '<tool_call>{"arguments": {"a": [1, "}"]}, "name": "f"}</tool_call>', "",
+         [("f", '{"a": [1, "}"]}')]),
         ("hermes", '<tool_call>{"name": "f"}</tool_call>', "", [("f", "{}")]),
         ("hermes", '<tool_call>{"name": "f", "arguments": "{\\"a\\": 1}"}</tool_call>', "", [("f", '{"a": 1}')]),
         ("llama3", '{"name": "f", "parameters": {"a": "x"}}', "", [("f", '{"a": "x"}')]),
@@ -130,9 +132,9 @@ def test_a_call_behind_reasoning_is_read() -> None:
 
 
 SCRAPS = st.sampled_from(
-    ["<tool_call>", "</tool_call>", "<think>", "</think>", "[TOOL_CALLS]", "[ARGS]", "<|python_tag|>", HERMES, "\n", " ",
-     '{"name": "f"', ', "arguments": ', ', "parameters": ', '{"a": "\\"}"}', "}", "{", "[", "]", "f(a=1)", ", ", ";", "f",
-     '"', "get_weather", "word", "<", '{"name": "f", "arguments": {"a": 1}}', "'"]
+    ["<tool_call>", "</tool_call>", "<think>", "</think>", "[TOOL_CALLS]", "[ARGS]", "<|python_tag|>", HERMES, "\n",
+     " ", '{"name": "f"', ', "arguments": ', ', "parameters": ', '{"a": "\\"}"}', "}", "{", "[", "]", "f(a=1)", ", ",
+     ";", "f", '"', "get_weather", "word", "<", '{"name": "f", "arguments": {"a": 1}}', "'"]
 )  # fmt: skip
 
 
@@ -152,10 +154,10 @@ VALUES: Any = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
     max_leaves=6,
 )
+KEYS = st.from_regex(r"[a-z]{1,5}", fullmatch=True).filter(lambda key: not iskeyword(key))
 CALLS = st.lists(
-    st.tuples(st.sampled_from(("f", "get_weather")), st.dictionaries(st.from_regex(r"[a-z]{1,5}", fullmatch=True), VALUES, max_size=3)),
-    min_size=1, max_size=3,
-)  # fmt: skip
+    st.tuples(st.sampled_from(("f", "get_weather")), st.dictionaries(KEYS, VALUES, max_size=3)), min_size=1, max_size=3
+)
 
 
 def written(tools: ToolFormat, calls: list[tuple[str, dict[str, Any]]]) -> str:
@@ -174,9 +176,6 @@ def written(tools: ToolFormat, calls: list[tuple[str, dict[str, Any]]]) -> str:
 
 @given(st.sampled_from(FORMATS), CALLS)
 def test_what_was_called_arrives(tools: ToolFormat, calls: list[tuple[str, dict[str, Any]]]) -> None:
-    from keyword import iskeyword
-
-    calls = [(n, {k: v for k, v in a.items() if not iskeyword(k)}) for n, a in calls]
     spoken = read(written(tools, calls), tools)
     assert spoken.text == ""
     assert [(name, json.loads(arguments)) for name, arguments in spoken.calls] == calls
