@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from agon.arena import tickets
+from agon.arena.categories import categories
 from agon.arena.commitment import commit, digest, new_nonce
+from agon.arena.language import detect
 from agon.arena.pairing import named, pairing
 from agon.bus.headers import event_headers
 from agon.errors import AgonError, Conflict, Forbidden, ModelNotFound, ModelNotServed, NotFound, Unavailable
@@ -15,7 +17,7 @@ from agon.messages import BattleCommitted, ChatMessage, GenerationRequest, now
 from agon.store import battles
 from agon.store.battles import BattleRow, SideEnd, TurnRow
 from agon_ingress.arena_bodies import BattleMade, NewBattle, NewTurn, TurnMade
-from agon_ingress.arena_rows import TENANT, facts_of, read_battle
+from agon_ingress.arena_rows import TENANT, facts_of, question, read_battle
 from agon_ingress.arena_turns import Turns
 from agon_ingress.generation import Generation
 from agon_ingress.house import SEED_BITS, House
@@ -28,7 +30,7 @@ class Battles:
     house: House
     turns: Turns
 
-    async def begin(self, asked: NewBattle, session: str, language: str | None) -> BattleMade:
+    async def begin(self, asked: NewBattle, session: str) -> BattleMade:
         """Draw a pair, bind it, ask both. The row and its commitment stand before any request is sent.
 
         Raises `NotFound` for an unknown arena, `ModelNotFound`/`ModelNotServed` for `models` that can't play,
@@ -69,7 +71,7 @@ class Battles:
             commitment=commit(battle_id, pair.model_a, pair.model_b, digest_a, digest_b, nonce),
             prompt_hash=digest(prompt),
             sampling=arena.policy.get("sampling", {}),
-            language=language,
+            language=await asyncio.to_thread(detect, question(prompt)),
             created_at=at,
         )
         turn = _new_turn(row, 1, prompt)
@@ -181,6 +183,7 @@ def _neutral(error: BaseException) -> BaseException:
 
 
 def _new_turn(row: BattleRow, number: int, prompt: list[dict[str, Any]]) -> TurnRow:
+    asked = question(prompt)
     return TurnRow(
         tenant=row.tenant,
         battle_id=row.battle_id,
@@ -191,4 +194,6 @@ def _new_turn(row: BattleRow, number: int, prompt: list[dict[str, Any]]) -> Turn
         seed_a=secrets.randbits(SEED_BITS),
         seed_b=secrets.randbits(SEED_BITS),
         created_at=now(),
+        categories=categories(asked),
+        prompt_characters=len(asked),
     )

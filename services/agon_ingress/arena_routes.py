@@ -20,7 +20,6 @@ router = APIRouter(prefix="/arena", tags=["arena"])
 
 SESSION_COOKIE = "agon_session"
 _SESSION = re.compile(r"^[A-Za-z0-9_-]{16,128}$")
-_LANGUAGE = re.compile(r"^\s*([A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8}){0,3})\s*(?:[,;]|$)")
 Name = Annotated[str, Query(min_length=1, max_length=128, pattern=r"^[!-~]+$")]
 STREAM_HEADERS = {"cache-control": "no-store", "x-accel-buffering": "no"}
 
@@ -34,12 +33,6 @@ def _session(request: Request) -> str | None:
     """The session that the client sent, None where it sent none (or nothing that we gave out)."""
     sent = request.cookies.get(SESSION_COOKIE)
     return sent if sent is not None and _SESSION.match(sent) else None
-
-
-def _language(request: Request) -> str | None:
-    """The first tag of `Accept-Language`."""
-    found = _LANGUAGE.match(request.headers.get("accept-language", ""))
-    return found[1].lower() if found else None
 
 
 def _event_stream(arena: Arena, events: AsyncGenerator[bytes]) -> StreamingResponse:
@@ -56,7 +49,7 @@ async def create_battle(asked: NewBattle, request: Request, response: Response) 
         response.set_cookie(
             SESSION_COOKIE, session, path="/arena", httponly=True, samesite="lax", secure=request.url.scheme == "https"
         )
-    return await _arena(request).battles.begin(asked, session, _language(request))
+    return await _arena(request).battles.begin(asked, session)
 
 
 @router.get("/battles/{battle_id}/stream", response_class=StreamingResponse)

@@ -1,5 +1,8 @@
 """Battles as the ingress reads them: rows of the store, and the facts that the rules of `agon.arena` go by."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from agon.arena.battle import Battle, Cast, Turn
 from agon.errors import NotFound
 from agon.messages.base import ID_REGEX
@@ -18,6 +21,12 @@ async def read_battle(house: House, battle_id: str) -> tuple[BattleRow, list[Tur
     if found is None:
         raise NotFound("There is no such battle.")
     return found
+
+
+def question(prompt: Sequence[Mapping[str, Any]]) -> str:
+    """The text of the last message: what the models are asked."""
+    content = prompt[-1]["content"]
+    return content if isinstance(content, str) else "\n".join(part["text"] for part in content)
 
 
 def facts_of(row: BattleRow, turns: list[TurnRow]) -> Battle:

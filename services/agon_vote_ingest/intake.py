@@ -1,10 +1,12 @@
 """A batch of votes becomes rows, numbers and ledger entries in one transaction with the offsets."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 from agon.bus.batches import Move
-from agon.errors import InvalidRequest
+from agon.errors import InvalidRequest, SetupError
 from agon.ledger import canonical, leaf_hash
 from agon.messages import VoteCast, now, rfc3339
 from agon.store import votes as store
@@ -12,7 +14,9 @@ from agon.store.offsets import Offsets
 from agon.store.pool import Pool
 from agon.store.votes import Arena, ArenaState, Judged, StoredVote
 from agon.telemetry import Metrics
-from agon_vote_ingest.judging import History, Verdict, judge
+from agon_vote_ingest.judging import History, Rules, Verdict, judge
+
+_log = logging.getLogger(__name__)
 
 
 class Intake:
@@ -41,10 +45,10 @@ class Intake:
                 history = History(await store.earlier(connection, votes))
                 at = await connection.fetchval("SELECT clock_timestamp()")
                 numbers = Numbers(arenas)
+                rules = {arena: _rules(arena, state.policy) for arena, state in arenas.items()}
                 for vote in votes:
                     subject = battles.get((vote.tenant, vote.battle_id)) if vote.battle_id is not None else None
-                    policy = arenas[vote.tenant, vote.arena].policy
-                    verdict = judge(vote, policy, subject, history, self._secret)
+                    verdict = judge(vote, rules[vote.tenant, vote.arena], subject, history, self._secret)
                     if verdict is not None:
                         history.add(_stored(vote, verdict))
                         judged.append(numbers.append(vote, verdict, at))
@@ -85,6 +89,15 @@ class Numbers:
             entry.decode(),
             leaf_hash(entry),
         )
+
+
+def _rules(arena: Arena, policy: Mapping[str, Any]) -> Rules:
+    """What the arena wants; where that can't be followed, votes count without slices of its own."""
+    try:
+        return Rules.of(policy)
+    except SetupError as error:
+        _log.error("the policy of %s/%s is wrong, so it has no slices of its own: %s", *arena, error)
+        return Rules(policy.get("imports") is True)
 
 
 def ledger_entry(vote: VoteCast, verdict: Verdict, seq: int, at: datetime) -> dict[str, object]:

@@ -17,19 +17,35 @@
 | `same_model`          | an import of a model against itself                                                 |
 """
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from agon.arena import tickets
-from agon.errors import Forbidden, Gone
+from agon.arena.slices import Declared, Facts, declared_slices, slices
+from agon.errors import Forbidden, Gone, SetupError
 from agon.messages import VoteCast
 from agon.store.votes import StoredVote, Subject
 
-OVERALL = "overall"
-# Declared by clients, so only what can be a language makes a slice: otherwise anybody could make slices without end.
-_LANGUAGE = re.compile(r"^[a-z]{2,3}$")
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What an arena's policy says about votes."""
+
+    imports: bool = False
+    """whether votes without a battle are taken"""
+    declared: tuple[Declared, ...] = ()
+    """the slices of its own"""
+    categories: tuple[str, ...] = ()
+    """what imports may say that a question is about, besides what the house knows"""
+
+    @classmethod
+    def of(cls, policy: Mapping[str, Any]) -> "Rules":
+        """Raises `SetupError` for a policy that can't be followed."""
+        own = policy.get("categories", [])
+        if not isinstance(own, list) or not all(isinstance(name, str) for name in own):
+            raise SetupError("the policy's `categories` must be a list of names")
+        return cls(policy.get("imports") is True, declared_slices(policy), tuple(own))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +89,10 @@ class History:
         return None if vote.battle_id is None else self._turns.get((vote.tenant, vote.battle_id, vote.voter))
 
 
-def judge(
-    vote: VoteCast, policy: Mapping[str, Any], subject: Subject | None, history: History, secret: str
-) -> Verdict | None:
+def judge(vote: VoteCast, rules: Rules, subject: Subject | None, history: History, secret: str) -> Verdict | None:
     """The verdict, or None for a vote that was judged before and says nothing new.
 
-    `policy` is the arena's, `subject` the battle that the vote names, None where there is none.
+    `rules` are the arena's, `subject` the battle that the vote names, None where there is none.
     """
     before = history.counted(vote)
     if before is not None and _same(before, vote):
@@ -86,10 +100,10 @@ def judge(
     models = (vote.model_a, vote.model_b) if vote.battle_id is None else (None, None)
     if subject is not None:
         models = (subject.model_a, subject.model_b)
-    reason = _refusal(vote, policy, subject, secret) or _repetition(before, vote, history)
+    reason = _refusal(vote, rules, subject, secret) or _repetition(before, vote, history)
     if reason is not None:
         return None if history.excluded(vote, reason) else Verdict(reason, *models)
-    return Verdict(None, *models, _slices(subject))
+    return Verdict(None, *models, slices(_facts(vote, subject), rules.declared, rules.categories))
 
 
 def _same(before: StoredVote, vote: VoteCast) -> bool:
@@ -107,9 +121,9 @@ def _repetition(before: StoredVote | None, vote: VoteCast, history: History) -> 
     return "duplicate_voter" if turn == vote.turn else "after_reveal"
 
 
-def _refusal(vote: VoteCast, policy: Mapping[str, Any], subject: Subject | None, secret: str) -> str | None:
+def _refusal(vote: VoteCast, rules: Rules, subject: Subject | None, secret: str) -> str | None:
     if vote.battle_id is None:
-        return _import_refusal(vote, policy)
+        return _import_refusal(vote, rules)
     if subject is None:
         return "unknown_battle"
     if subject.arena != vote.arena:
@@ -121,8 +135,8 @@ def _refusal(vote: VoteCast, policy: Mapping[str, Any], subject: Subject | None,
     )
 
 
-def _import_refusal(vote: VoteCast, policy: Mapping[str, Any]) -> str | None:
-    if policy.get("imports") is not True:
+def _import_refusal(vote: VoteCast, rules: Rules) -> str | None:
+    if not rules.imports:
         return "imports_not_allowed"
     if vote.model_a is None or vote.model_b is None:
         return "no_models"
@@ -149,16 +163,27 @@ def _ticket_refusal(vote: VoteCast, battle_id: str, secret: str) -> str | None:
 def _turn_refusal(vote: VoteCast, subject: Subject) -> str | None:
     if vote.turn not in subject.turns:
         return "wrong_turn"
-    if any(status == "failed" for status, _ in subject.turns.values()):
+    if any(turn.status == "failed" for turn in subject.turns.values()):
         return "battle_failed"
-    _, shown = subject.turns[vote.turn]
-    if not shown:
+    if not subject.turns[vote.turn].shown:
         return "not_shown_yet"
     if subject.voted is not None and subject.voted != (vote.turn, vote.outcome):
         return "after_reveal"
     return None
 
 
-def _slices(subject: Subject | None) -> tuple[str, ...]:
-    language = None if subject is None or subject.language is None else subject.language.lower().partition("-")[0]
-    return (OVERALL, f"language-{language}") if language and _LANGUAGE.match(language) else (OVERALL,)
+def _facts(vote: VoteCast, subject: Subject | None) -> Facts:
+    if subject is None:
+        models = (vote.model_a or "", vote.model_b or "")
+        return Facts(models, vote.turn, True, vote.language, vote.categories)
+    turn = subject.turns[vote.turn]
+    return Facts(
+        (subject.model_a, subject.model_b),
+        vote.turn,
+        False,
+        subject.language,
+        turn.categories,
+        turn.prompt_characters,
+        turn.answer_characters,
+        subject.voter_kind,
+    )

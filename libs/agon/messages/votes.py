@@ -23,6 +23,10 @@ class VoteCast(Message):
     ticket: Annotated[str, Field(max_length=512)] | None = None
     model_a: ModelName | None = None
     model_b: ModelName | None = None
+    language: Annotated[str, Field(pattern=r"^[a-z]{2,3}$")] | None = None
+    """Of an import: the question's language, ISO 639. A battle knows its own."""
+    categories: Annotated[tuple[Id, ...], Field(max_length=16)] | None = None
+    """Of an import: what the question is about. Those that the arena does not know make no slice."""
     voted_at: Time
 
 

@@ -4,6 +4,7 @@ Every function is one transaction, and raises asyncpg's errors.
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -51,7 +52,7 @@ class BattleRow:
 
 @dataclass(frozen=True, slots=True)
 class TurnRow:
-    """A turn as it is asked; everything behind `seed_b` becomes known later."""
+    """A turn as it is asked; everything from `status` on becomes known later."""
 
     tenant: str
     battle_id: str
@@ -62,6 +63,8 @@ class TurnRow:
     seed_a: int
     seed_b: int
     created_at: datetime
+    categories: tuple[str, ...] | None
+    prompt_characters: int | None
     status: str = "running"
     error_a: str | None = None
     error_b: str | None = None
@@ -97,7 +100,8 @@ FROM agon.battles WHERE tenant = $1 AND battle_id = $2
 """
 
 _TURNS = """
-SELECT tenant, battle_id, turn, prompt::text AS prompt, request_a, request_b, seed_a, seed_b, created_at, status,
+SELECT tenant, battle_id, turn, prompt::text AS prompt, request_a, request_b, seed_a, seed_b, created_at, categories,
+       prompt_characters, status,
        error_a, error_b, answer_a, answer_b, finish_a, finish_b, pace, shown_at, done_at
 FROM agon.battle_turns WHERE tenant = $1 AND battle_id = $2 ORDER BY turn
 """
@@ -110,8 +114,9 @@ VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12::text::jsonb, $13, $14
 """
 
 _ADD_TURN = """
-INSERT INTO agon.battle_turns (tenant, battle_id, turn, prompt, request_a, request_b, seed_a, seed_b, created_at)
-VALUES ($1, $2, $3, $4::text::json, $5, $6, $7, $8, $9)
+INSERT INTO agon.battle_turns (tenant, battle_id, turn, prompt, request_a, request_b, seed_a, seed_b, created_at,
+    categories, prompt_characters)
+VALUES ($1, $2, $3, $4::text::json, $5, $6, $7, $8, $9, $10, $11)
 ON CONFLICT DO NOTHING RETURNING turn
 """
 
@@ -166,7 +171,7 @@ async def add_battle(pool: Pool, battle: BattleRow, turn: TurnRow) -> None:
 
 async def add_turn(db: Pool | Connection, turn: TurnRow) -> bool:
     """A further turn; False where somebody else has just added this one."""
-    values = [getattr(turn, name) for name in TurnRow.__slots__][:9]
+    values = [getattr(turn, name) for name in TurnRow.__slots__][:11]
     values[3] = json.dumps(turn.prompt, ensure_ascii=False)
     return await db.fetchval(_ADD_TURN, *values) is not None
 
@@ -178,7 +183,13 @@ async def read_battle(db: Pool | Connection, tenant: str, battle_id: str) -> tup
         return None
     battle = BattleRow(**{**row, "policy": json.loads(row["policy"]), "sampling": json.loads(row["sampling"])})
     turns = await db.fetch(_TURNS, tenant, battle_id)
-    return battle, [TurnRow(**{**turn, "prompt": json.loads(turn["prompt"])}) for turn in turns]
+    return battle, [_turn_row(turn) for turn in turns]
+
+
+def _turn_row(row: Mapping[str, Any]) -> TurnRow:
+    listed = row["categories"]
+    categories = None if listed is None else tuple(listed)
+    return TurnRow(**{**row, "prompt": json.loads(row["prompt"]), "categories": categories})
 
 
 async def finish_turn(db: Pool | Connection, tenant: str, battle_id: str, turn: int, a: SideEnd, b: SideEnd) -> bool:

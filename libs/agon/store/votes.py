@@ -28,8 +28,20 @@ class ArenaState:
 
 
 @dataclass(frozen=True, slots=True)
+class SubjectTurn:
+    """A turn as far as votes on it go by it; `shown` once anything of the answers was."""
+
+    status: str
+    shown: bool
+    categories: tuple[str, ...] | None = None
+    prompt_characters: int | None = None
+    answer_characters: tuple[int, int] | None = None
+    """of a and b, None where one of them is not complete"""
+
+
+@dataclass(frozen=True, slots=True)
 class Subject:
-    """What a vote is about: the battle's row and its turns, `turns[n]` being (status, whether anything was shown)."""
+    """What a vote is about: the battle's row and its turns by number."""
 
     arena: str
     named: bool
@@ -38,7 +50,8 @@ class Subject:
     language: str | None
     voted: tuple[int, str] | None
     """(turn, outcome) of the vote that the battle's voter saw acknowledged"""
-    turns: Mapping[int, tuple[str, bool]]
+    turns: Mapping[int, SubjectTurn]
+    voter_kind: str = "anonymous"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +114,8 @@ async def subjects(connection: Connection, battles: Iterable[tuple[str, str]]) -
     rows = await connection.fetch(
         """
         SELECT b.tenant, b.battle_id, b.arena, b.named, b.model_a, b.model_b, b.language, b.voted_turn, b.voted_outcome,
-               t.turn, t.status, t.shown_at IS NOT NULL AS shown
+               b.voter_kind, t.turn, t.status, t.shown_at IS NOT NULL AS shown, t.categories, t.prompt_characters,
+               length(t.answer_a) AS characters_a, length(t.answer_b) AS characters_b
         FROM unnest($1::text[], $2::text[]) AS wanted (tenant, battle_id)
         JOIN agon.battles b USING (tenant, battle_id)
         LEFT JOIN agon.battle_turns t USING (tenant, battle_id)
@@ -109,11 +123,11 @@ async def subjects(connection: Connection, battles: Iterable[tuple[str, str]]) -
         [tenant for tenant, _ in wanted],
         [battle for _, battle in wanted],
     )
-    turns: dict[tuple[str, str], dict[int, tuple[str, bool]]] = {}
+    turns: dict[tuple[str, str], dict[int, SubjectTurn]] = {}
     for row in rows:
         of_battle = turns.setdefault((row["tenant"], row["battle_id"]), {})
         if row["turn"] is not None:
-            of_battle[row["turn"]] = (row["status"], row["shown"])
+            of_battle[row["turn"]] = _turn(row)
     return {
         (row["tenant"], row["battle_id"]): Subject(
             row["arena"],
@@ -123,9 +137,21 @@ async def subjects(connection: Connection, battles: Iterable[tuple[str, str]]) -
             row["language"],
             None if row["voted_turn"] is None else (row["voted_turn"], row["voted_outcome"]),
             turns[row["tenant"], row["battle_id"]],
+            row["voter_kind"],
         )
         for row in rows
     }
+
+
+def _turn(row: Mapping[str, Any]) -> SubjectTurn:
+    lengths = (row["characters_a"], row["characters_b"])
+    return SubjectTurn(
+        row["status"],
+        row["shown"],
+        None if row["categories"] is None else tuple(row["categories"]),
+        row["prompt_characters"],
+        None if None in lengths else lengths,
+    )
 
 
 async def earlier(connection: Connection, votes: Sequence[VoteCast]) -> list[StoredVote]:

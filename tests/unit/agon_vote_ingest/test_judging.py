@@ -9,8 +9,8 @@ import pytest
 from agon.arena import tickets
 from agon.arena.votes import vote_id
 from agon.messages import VoteCast
-from agon.store.votes import StoredVote, Subject
-from agon_vote_ingest.judging import History, Verdict, judge
+from agon.store.votes import StoredVote, Subject, SubjectTurn
+from agon_vote_ingest.judging import History, Rules, Verdict, judge
 
 SECRET = "a secret of the house"
 NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -21,9 +21,9 @@ BATTLE = Subject(
     named=False,
     model_a="left",
     model_b="right",
-    language="en-GB",
+    language="en",
     voted=None,
-    turns={1: ("finished", True), 2: ("running", True)},
+    turns={1: SubjectTurn("finished", True, ("maths",), 20, (5, 900)), 2: SubjectTurn("running", True)},
 )
 
 
@@ -52,7 +52,7 @@ def verdict(
     history: tuple[StoredVote, ...] = (),
     policy: dict[str, Any] | None = None,
 ) -> Verdict | None:
-    return judge(vote, policy or {}, subject, History(history), SECRET)
+    return judge(vote, Rules.of(policy or {}), subject, History(history), SECRET)
 
 
 def reason(*args: Any, **kwargs: Any) -> str | None:
@@ -61,20 +61,24 @@ def reason(*args: Any, **kwargs: Any) -> str | None:
     return found.reason
 
 
-def test_a_good_vote_counts_overall_and_in_its_language() -> None:
-    assert verdict(cast()) == Verdict(None, "left", "right", ("overall", "language-en"))
+def test_a_good_vote_counts_in_the_slices_of_its_battle_and_of_its_turn() -> None:
+    assert verdict(cast()) == Verdict(
+        None, "left", "right", ("overall", "language-en", "category-maths", "turn-first", "length-short")
+    )
+    later = ("overall", "language-en", "category-unknown", "turn-later", "length-unknown")
+    assert verdict(cast(turn=2)) == Verdict(None, "left", "right", later)
 
 
-@pytest.mark.parametrize("language", [None, "", "*", "i-klingon; drop", "x" * 40, "123"])
-def test_what_is_no_language_makes_no_slice(language: str | None) -> None:
-    found = verdict(cast(), replace(BATTLE, language=language))
+def test_a_vote_counts_in_the_slices_that_its_arena_declares() -> None:
+    policy = {"slices": [{"name": "wordy", "where": {"answer_characters": {"least": 900}}}]}
+    found = verdict(cast(), policy=policy)
     assert found is not None
-    assert found.slices == ("overall",)
+    assert "wordy" in found.slices
 
 
 def test_a_vote_while_both_still_run_counts_once_something_was_shown() -> None:
     assert reason(cast(turn=2)) is None
-    assert reason(cast(turn=2), replace(BATTLE, turns={2: ("running", False)})) == "not_shown_yet"
+    assert reason(cast(turn=2), replace(BATTLE, turns={2: SubjectTurn("running", False)})) == "not_shown_yet"
 
 
 def test_a_vote_needs_a_battle_of_its_arena_and_turn() -> None:
@@ -84,7 +88,10 @@ def test_a_vote_needs_a_battle_of_its_arena_and_turn() -> None:
 
 
 def test_a_failed_side_makes_every_turn_void() -> None:
-    assert reason(cast(), replace(BATTLE, turns={1: ("finished", True), 2: ("failed", True)})) == "battle_failed"
+    assert (
+        reason(cast(), replace(BATTLE, turns={1: SubjectTurn("finished", True), 2: SubjectTurn("failed", True)}))
+        == "battle_failed"
+    )
 
 
 def test_a_named_battle_never_counts_and_keeps_its_models() -> None:

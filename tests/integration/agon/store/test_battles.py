@@ -38,7 +38,7 @@ def battle(**changes: Any) -> BattleRow:
 
 def turn(number: int = 1, battle_id: str = "b1") -> TurnRow:
     prompt = [{"role": "user", "content": "Hello\0 wörld"}]
-    return TurnRow("default", battle_id, number, prompt, "ra", "rb", 2**53 - 1, 2, now())
+    return TurnRow("default", battle_id, number, prompt, "ra", "rb", 2**53 - 1, 2, now(), ("maths",), 3)
 
 
 async def test_a_battle_is_read_as_it_was_written(pool: Any) -> None:
