@@ -2,17 +2,24 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from agon.errors import InvalidRequest
 
+Array = npt.NDArray[np.floating[Any]]
+Codes = npt.NDArray[np.integer[Any]]
+
 Outcome = Literal["a", "b", "tie", "both_bad"]
 
 # The column of an outcome in the counts: left wins, right wins, tie, both bad.
 CELL: dict[str, int] = {"a": 0, "b": 1, "tie": 2, "both_bad": 3}
+
+
+# Up to so many ordered pairs a vote is counted into a table of all of them; beyond, pairs are sorted first.
+_DENSE_PAIRS = 4_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +75,41 @@ class PairCells:
             np.array([counts for _, _, counts in rows], dtype=np.int64).reshape(len(rows), 4),
         )
 
+    @classmethod
+    def of_codes(cls, models: Sequence[str], left: Codes, right: Codes, outcome: Codes) -> "PairCells":
+        """Count encoded votes: (N,) indices into `models` (unique names, in any order) and (N,) columns of the counts.
+
+        Models without a vote are left out. Raises `InvalidRequest` for a model that meets itself (naming the row,
+        from 0), and for a code out of range.
+        """
+        m = len(models)
+        for name, codes, end in (("left", left, m), ("right", right, m), ("outcome", outcome, len(CELL))):
+            if len(codes) and not 0 <= int(codes.min()) <= int(codes.max()) < end:
+                raise InvalidRequest(f"a code of {name} is not in 0..{end - 1}", param=name)
+        _refuse_meeting_itself(models, left, right)
+        if m * m <= _DENSE_PAIRS:
+            pair = _flat(left, m, right)
+            cell = np.bincount(_flat(pair, len(CELL), outcome), minlength=m * m * len(CELL)).reshape(m * m, len(CELL))
+            seen = np.flatnonzero(cell.any(axis=1))
+            counts = cell[seen]
+        else:
+            seen, which = np.unique(left.astype(np.int64) * m + right, return_inverse=True)
+            counts = np.bincount(which * len(CELL) + outcome, minlength=len(seen) * len(CELL)).reshape(-1, len(CELL))
+        return cls._sorted(models, seen // m, seen % m, counts)
+
+    @classmethod
+    def _sorted(cls, models: Sequence[str], left: Codes, right: Codes, counts: Codes) -> "PairCells":
+        """With only the models that occur, sorted by name, and the pairs sorted by (left, right)."""
+        names = np.array(models, dtype=object)
+        used = np.zeros(len(models), dtype=bool)
+        used[left] = used[right] = True
+        order = sorted(np.flatnonzero(used).tolist(), key=lambda i: str(names[i]))
+        new = np.zeros(len(models), dtype=np.int64)
+        new[order] = np.arange(len(order))
+        left, right = new[left], new[right]
+        by_pair = np.lexsort((right, left))
+        return cls(tuple(str(names[i]) for i in order), left[by_pair], right[by_pair], counts[by_pair].astype(np.int64))
+
     @property
     def votes(self) -> int:
         """All votes."""
@@ -93,3 +135,18 @@ class PairCells:
             new[self.right[inside]],
             self.counts[inside],
         )
+
+
+def _flat(major: Codes, width: int, minor: Codes) -> Codes:
+    """major * width + minor, without leaving 32 bits where they are enough: the sum is what counting spends time on."""
+    kind = np.int32 if major.dtype.itemsize <= 4 and width <= 4096 else np.int64
+    at: Codes = np.multiply(major, kind(width), dtype=kind)
+    at += minor.astype(kind, copy=False)
+    return at
+
+
+def _refuse_meeting_itself(models: Sequence[str], left: Codes, right: Codes) -> None:
+    itself = np.flatnonzero(left == right)
+    if len(itself):
+        row = int(itself[0])
+        raise InvalidRequest(f"row {row}: model {models[left[row]]!r} can't meet itself", param="model")

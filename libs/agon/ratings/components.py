@@ -9,18 +9,38 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from agon.ratings.cells import PairCells
+from agon.ratings.cells import Array
+
+Flags = npt.NDArray[np.bool_]
 
 
-def scored(cells: PairCells) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Edges (winner, loser) of "scored against", ties and both bad counting for both. Two arrays (E,)."""
-    left_wins, right_wins, ties, both_bad = cells.counts.T
-    shared = ties + both_bad
-    forward, backward = left_wins + shared > 0, right_wins + shared > 0
-    return (
-        np.concatenate([cells.left[forward], cells.right[backward]]),
-        np.concatenate([cells.right[forward], cells.left[backward]]),
-    )
+def main_component(points: Array, votes: Array) -> list[int]:
+    """The models (sorted indices) of the largest strong component of `points` (M, M), where [i, j] > 0 says that i
+    scored against j. Of several largest the one with more votes (M,) is taken, then the one with the first model.
+    """
+    m = len(points)
+    if m == 0:
+        return []
+    scored = points > 0
+    # Nearly always it holds the model with the most votes and most of the models: two searches tell.
+    busiest = int(np.argmax(votes))
+    both = _reached(scored, busiest) & _reached(scored.T, busiest)
+    if 2 * np.count_nonzero(both) > m:
+        return list(map(int, np.flatnonzero(both)))
+    heads, tails = np.nonzero(scored)
+    components = strong_components(m, heads.tolist(), tails.tolist())
+    return max(components, key=lambda c: (len(c), float(votes[c].sum()), [-i for i in c]))
+
+
+def _reached(edges: Flags, start: int) -> Flags:
+    """(M,) which nodes can be reached from `start` along edges [from, to]."""
+    seen = np.zeros(len(edges), dtype=bool)
+    seen[start] = True
+    front = seen
+    while front.any():
+        front = edges[front].any(axis=0) & ~seen
+        seen = seen | front
+    return seen
 
 
 def strong_components(n: int, heads: Sequence[int], tails: Sequence[int]) -> list[list[int]]:

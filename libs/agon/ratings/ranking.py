@@ -1,32 +1,28 @@
-"""From cells to a board: who can be compared, ratings on Elo's scale with intervals, and ranges of ranks."""
+"""From votes to a board: who can be compared, ratings on Elo's scale with intervals, and ranges of ranks."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
-from agon.ratings.bradley_terry import Fit, maximise
-from agon.ratings.cells import PairCells
-from agon.ratings.components import scored, strong_components
+from agon.ratings.bradley_terry import METHOD, Fit, maximise
+from agon.ratings.cells import Array, PairCells
+from agon.ratings.components import main_component
+from agon.ratings.intervals import CENTRE, FEW_VOTES, SCALE, Anchor, guarded, ratings
+from agon.ratings.sums import PairSums
+from agon.ratings.tie_models import fit_ties
 
-SCALE = 400 / np.log(10)
-"""Rating points per unit of log-odds: 400 points are odds of 10 to 1."""
-CENTRE = 1000.0
-"""The mean of a board's ratings."""
-Z95 = 1.959963984540054
-
-# Below so many votes a model's sandwich variance means little (one tie would give 0), so the larger of it and the
-# information's is taken.
-FEW_VOTES = 30
+__all__ = ["CENTRE", "FEW_VOTES", "SCALE", "Ranking", "Rated", "Unranked", "rank_fit", "rank_models", "split"]
 
 Reason = Literal["undefeated", "winless", "unconnected"]
+Method = Literal["bradley_terry", "rao_kupper", "davidson", "grounded"]
+BothBad = Literal["tie", "apart"]
 
 
 @dataclass(frozen=True, slots=True)
 class Rated:
-    """A row. Ranks count from 1; `rank_best` and `rank_worst` follow from which 95 % intervals overlap."""
+    """A row. Ranks count from 1; `rank_best` and `rank_worst` follow from which intervals overlap (Arena's rule)."""
 
     rank: int
     rank_best: int
@@ -63,54 +59,91 @@ class Ranking:
     """theta by model: what the next fit may start from"""
 
 
-def rank_models(cells: PairCells, start: Mapping[str, float] | None = None) -> Ranking:
+def rank_models(
+    votes: PairCells | PairSums,
+    start: Mapping[str, float] | None = None,
+    *,
+    method: Method = METHOD,
+    both_bad: BothBad = "tie",
+    anchor: Anchor | None = None,
+    level: float = 0.95,
+) -> Ranking:
     """Rate the models of the largest strong component and name the others with the reason.
 
-    Of several largest the one with more votes is taken, then the one with the first name.
+    Of several largest the one with more votes is taken, then the one with the first name. Votes that found both bad
+    are ties, or stay `apart`; the grounded model has its own place for them. Weighted sums (`uniform_pairs`,
+    `voter_mix`) are ranked the same way; `start` helps only `bradley_terry`. Raises `InvalidRequest` where a tie
+    model's maximum is out of reach, and for an anchor that is not on the board.
+
+    >>> rank_models(PairCells.of([("x", "y", (9, 3, 4, 0))]), anchor=Anchor("y", 1000)).rows[0].rating > 1100
+    True
     """
-    heads, tails = scored(cells)
-    votes = cells.votes_per_model()
-    components = strong_components(len(cells.models), heads.tolist(), tails.tolist())
-    main = max(components, key=lambda c: (len(c), int(votes[c].sum()), [-i for i in c]), default=[])
-    if len(main) < 2:
-        main = []
-    outside = sorted(set(range(len(cells.models))) - set(main))
-    unranked = tuple(
-        Unranked(cells.models[i], int(votes[i]), _reason(i, set(heads.tolist()), set(tails.tolist()))) for i in outside
-    )
-    if not main:
-        return Ranking((), unranked, cells.votes, None, {})
-    inside = cells.only(main)
-    known = start or {}
-    fitted = maximise(inside, np.array([known.get(model, 0.0) for model in inside.models]))
-    rows = _rows(inside, fitted, votes[main])
-    return Ranking(rows, unranked, cells.votes, fitted, dict(zip(inside.models, fitted.theta.tolist(), strict=True)))
+    sums = votes if isinstance(votes, PairSums) else PairSums.of(votes)
+    if both_bad == "apart" and method != "grounded":
+        sums = sums.both_bad_apart()
+    members, unranked = split(sums)
+    total = int(np.rint(np.triu(sums.totals).sum()))
+    if not members:
+        return Ranking((), unranked, total, None, {})
+    inside = sums.only(members)
+    if method == METHOD:
+        known = start or {}
+        fitted = maximise(inside, np.array([known.get(model, 0.0) for model in inside.models]) if known else None)
+    else:
+        fitted = fit_ties(inside, method)
+    return rank_fit(fitted, sums.totals.sum(axis=1)[members], unranked, total=total, anchor=anchor, level=level)
 
 
-def _reason(model: int, winners: set[int], losers: set[int]) -> Reason:
-    if model not in losers:
-        return "undefeated"
-    return "unconnected" if model in winners else "winless"
+def split(sums: PairSums) -> tuple[list[int], tuple[Unranked, ...]]:
+    """The models that can be compared (sorted indices; none if there are not two), and the others by name."""
+    points = sums.points
+    votes = sums.totals.sum(axis=1)
+    members = main_component(points, votes)
+    if len(members) < 2:
+        members = []
+    inside = set(members)
+    won, lost = points.sum(axis=1) > 0, points.sum(axis=0) > 0
+
+    def reason(i: int) -> Reason:
+        if not lost[i] and won[i]:
+            return "undefeated"
+        return "winless" if lost[i] and not won[i] else "unconnected"
+
+    outside = [i for i in range(len(sums.models)) if i not in inside]
+    return members, tuple(Unranked(sums.models[i], int(np.rint(votes[i])), reason(i)) for i in outside)
 
 
-def _rows(cells: PairCells, fitted: Fit, votes: npt.NDArray[np.int64]) -> tuple[Rated, ...]:
-    variance = np.diag(fitted.covariance)
-    few = cells.votes_per_model() < FEW_VOTES
-    variance = np.where(few, np.maximum(variance, np.diag(fitted.information_inverse)), variance)
-    rating = CENTRE + SCALE * fitted.theta
-    half = Z95 * SCALE * np.sqrt(np.maximum(variance, 0.0))
-    lower, upper = rating - half, rating + half
-    best_first = sorted(range(len(rating)), key=lambda i: (-rating[i], cells.models[i]))
-    return tuple(
+def rank_fit(
+    fitted: Fit,
+    votes: Array,
+    unranked: tuple[Unranked, ...] = (),
+    *,
+    total: int | None = None,
+    anchor: Anchor | None = None,
+    level: float = 0.95,
+) -> Ranking:
+    """A board of any fit: with covariates, clustered, reweighted. `votes` (M,) are those of the fit's models.
+
+    `total` counts all votes (by default those of the fit's models). A model with fewer than `FEW_VOTES` votes gets the
+    larger of its two variances (`guarded`).
+    """
+    scale = ratings(guarded(fitted, votes), anchor=anchor, level=level)
+    names, rating, lower, upper = fitted.models, scale.rating, scale.lower, scale.upper
+    best = 1 + np.searchsorted(np.sort(-lower), -upper, side="left")
+    worst = len(names) - np.searchsorted(np.sort(upper), lower, side="left")
+    rank = 1 + np.searchsorted(np.sort(-rating), -rating, side="left")
+    rows = tuple(
         Rated(
-            rank=1 + int(np.sum(rating > rating[i])),
-            rank_best=1 + int(np.sum(lower > upper[i])),
-            rank_worst=len(rating) - int(np.sum(upper < lower[i])),
-            model=cells.models[i],
+            rank=int(rank[i]),
+            rank_best=int(best[i]),
+            rank_worst=int(worst[i]),
+            model=names[i],
             rating=float(rating[i]),
             lower=float(lower[i]),
             upper=float(upper[i]),
-            votes=int(votes[i]),
+            votes=int(np.rint(votes[i])),
         )
-        for i in best_first
+        for i in sorted(range(len(names)), key=lambda i: (-rating[i], names[i]))
     )
+    counted = int(np.rint(votes.sum() / 2)) if total is None else total
+    return Ranking(rows, unranked, counted, fitted, dict(zip(names, fitted.theta.tolist(), strict=True)))

@@ -1,0 +1,95 @@
+"""Votes between each two models, summed up as matrices: what every fit reads."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from agon.ratings.cells import Array, Codes, PairCells
+
+
+@dataclass(frozen=True, slots=True)
+class PairSums:
+    """Sums of vote weights between M models; a plain vote weighs 1. All matrices are (M, M) and at least 0.
+
+    The squares are sums of squared weights: the variance of a weighted score needs them. With weights of 1 both are
+    the same.
+    """
+
+    models: tuple[str, ...]
+    wins: Array
+    """[i, j]: i's wins over j"""
+    ties: Array
+    """symmetric: [i, j] and [j, i] both hold the ties of i with j"""
+    both_bad: Array
+    """symmetric, as `ties`"""
+    wins_squared: Array
+    ties_squared: Array
+    both_bad_squared: Array
+
+    @classmethod
+    def of(cls, cells: PairCells) -> "PairSums":
+        """Each vote weighs 1, and which model stood left is forgotten."""
+        m = len(cells.models)
+        there, back = cells.left * m + cells.right, cells.right * m + cells.left
+        left_wins, right_wins, ties, both_bad = cells.counts.T
+
+        def matrix(forth: Codes, home: Codes) -> Array:
+            flat = np.bincount(there, forth, m * m).astype(np.float64)
+            flat += np.bincount(back, home, m * m)
+            return flat.reshape(m, m)
+
+        wins, tied, bad = matrix(left_wins, right_wins), matrix(ties, ties), matrix(both_bad, both_bad)
+        return cls(cells.models, wins, tied, bad, wins, tied, bad)
+
+    @property
+    def totals(self) -> Array:
+        """(M, M) symmetric: the weight of all votes of each pair."""
+        total: Array = self.wins + self.wins.T + self.ties + self.both_bad
+        return total
+
+    @property
+    def points(self) -> Array:
+        """(M, M) points of the row's model against the column's; a tie and both bad are half a point for each."""
+        points: Array = self.wins + (self.ties + self.both_bad) / 2
+        return points
+
+    def only(self, members: list[int]) -> "PairSums":
+        """The sums among some of the models (sorted indices)."""
+        if len(members) == len(self.models):
+            return self
+        at = np.ix_(members, members)
+        same = self.wins is self.wins_squared
+        wins, ties, bad = self.wins[at], self.ties[at], self.both_bad[at]
+        squares = (
+            (wins, ties, bad) if same else (self.wins_squared[at], self.ties_squared[at], self.both_bad_squared[at])
+        )
+        return PairSums(tuple(self.models[i] for i in members), wins, ties, bad, *squares)
+
+    def times(self, weights: Array) -> "PairSums":
+        """Every vote of a pair weighted by `weights` (M, M), symmetric, or by one number as (1, 1)."""
+        squares = weights**2
+        return PairSums(
+            self.models,
+            self.wins * weights,
+            self.ties * weights,
+            self.both_bad * weights,
+            self.wins_squared * squares,
+            self.ties_squared * squares,
+            self.both_bad_squared * squares,
+        )
+
+    def both_bad_apart(self) -> "PairSums":
+        """Without the votes that found both bad: they say nothing of which is better."""
+        nothing = np.zeros_like(self.both_bad)
+        return replace(self, both_bad=nothing, both_bad_squared=nothing)
+
+    def both_bad_as_ties(self) -> "PairSums":
+        """With every vote that found both bad as a tie."""
+        nothing = np.zeros_like(self.both_bad)
+        return replace(
+            self,
+            ties=self.ties + self.both_bad,
+            ties_squared=self.ties_squared + self.both_bad_squared,
+            both_bad=nothing,
+            both_bad_squared=nothing,
+        )
