@@ -15,6 +15,7 @@ from agon.messages import (
     Timings,
     Usage,
 )
+from agon.stream.logprobs import choice_logprobs, prompt_logprobs
 from agon_inference.taken import Identity
 from agon_inference.transcript import Said, Transcript
 
@@ -40,6 +41,7 @@ def completed(
         kind=request.kind if request else "chat",
         status=cast(Status, end.status),
         choices=tuple(_choices(transcript.said, store)) if admission or transcript.emitted else (),
+        prompt_logprobs=prompt_logprobs(transcript.prompt_logprobs) if store and transcript.prompt_logprobs else None,
         usage=Usage(
             prompt_tokens=end.prompt_tokens,
             completion_tokens=end.completion_tokens,
@@ -63,8 +65,9 @@ def completed(
 
 def bare(message: GenerationCompleted) -> GenerationCompleted:
     """The same without its text, and saying so: for one that is too large for Kafka."""
-    choices = tuple(choice.model_copy(update={"message": AssistantMessage()}) for choice in message.choices)
-    return message.model_copy(update={"choices": choices, "text_omitted": True})
+    nothing = {"message": AssistantMessage(), "logprobs": None}
+    choices = tuple(choice.model_copy(update=nothing) for choice in message.choices)
+    return message.model_copy(update={"choices": choices, "prompt_logprobs": None, "text_omitted": True})
 
 
 def _choices(said: Iterable[Said], store: bool) -> Iterable[CompletionChoice]:
@@ -72,6 +75,7 @@ def _choices(said: Iterable[Said], store: bool) -> Iterable[CompletionChoice]:
         yield CompletionChoice(
             index=index,
             message=AssistantMessage(content="".join(choice.text) if store else None),
+            logprobs=choice_logprobs(choice.logprobs) if store and choice.logprobs is not None else None,
             finish_reason=cast(FinishReason | None, choice.finish_reason),
         )
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from agon.backends import Admitted, Finished, Tokens
+from agon.backends import Admitted, Finished, Scored, Tokens
 from agon.errors import AgonError, Cancelled, EngineFailed, Expired
 from agon.messages import GenerationRequest, Status
 from agon.stream.frames import Admission, Delta, End
@@ -33,6 +33,7 @@ class Held:
     ending: bool = False
     """The final entry is made: nothing may come behind it."""
     admitted: bool = False
+    scored: bool = False
     positions: list[int] = field(default_factory=list)
     first_token_at: float | None = None
     last_token_at: float | None = None
@@ -43,6 +44,7 @@ class Held:
         self.key, self.model = self.identity.key, self.identity.model
         transcript = self.transcript()
         self.admitted = transcript.admission is not None
+        self.scored = transcript.prompt_logprobs is not None
         self.positions = [len(said.token_ids) for said in transcript.said]
 
     @property
@@ -71,6 +73,12 @@ class Held:
             body = Admission(self.worker, event.prompt_tokens, event.cached_tokens, time.time())
             self.pending.append(Entry(0, 0, body))
 
+    def score(self, event: Scored) -> None:
+        """The prompt's log-probabilities: noted once per list, in front of all tokens."""
+        if not self.scored and not self.ending:
+            self.scored = True
+            self.pending.append(Entry(0, 0, Delta((), "", prompt_logprobs=event.logprobs)))
+
     def add(self, event: Tokens) -> None:
         """New tokens. A backend that skips or repeats some ends the request: its text would be wrong."""
         if self.ending:
@@ -81,7 +89,7 @@ class Held:
             return
         self.positions[event.choice] += len(event.token_ids)
         if not self._merge(event):
-            delta = Delta(event.token_ids, event.text, event.finish_reason)
+            delta = Delta(event.token_ids, event.text, event.finish_reason, event.logprobs)
             self.pending.append(Entry(event.choice, event.at, delta))
 
     def _merge(self, event: Tokens) -> bool:
@@ -91,8 +99,7 @@ class Held:
             if entry.choice == event.choice and isinstance(entry.body, Delta):
                 if entry.body.finish_reason is not None:
                     return False
-                token_ids, text = entry.body.token_ids + event.token_ids, entry.body.text + event.text
-                self.pending[index] = Entry(entry.choice, entry.at, Delta(token_ids, text, event.finish_reason))
+                self.pending[index] = Entry(entry.choice, entry.at, _joined(entry.body, event))
                 return True
         return False
 
@@ -170,3 +177,10 @@ def status_of(error: AgonError) -> Status:
     if isinstance(error, Cancelled):
         return "cancelled"
     return "expired" if isinstance(error, Expired) else "failed"
+
+
+def _joined(delta: Delta, event: Tokens) -> Delta:
+    """Both as one delta."""
+    logprobs = None if event.logprobs is None else (delta.logprobs or ()) + event.logprobs
+    token_ids, text = delta.token_ids + event.token_ids, delta.text + event.text
+    return Delta(token_ids, text, event.finish_reason, logprobs or delta.logprobs, delta.prompt_logprobs)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from agon.backends import Job
+from agon.engine.events import TokenLogprob
 from agon.messages import GenerationRequest
 from agon.stream.frames import Admission, Body, Delta, End, Frame, body
 
@@ -29,6 +30,7 @@ class Said:
     token_ids: list[int] = field(default_factory=list)
     text: list[str] = field(default_factory=list)
     finish_reason: str | None = None
+    logprobs: list[TokenLogprob] | None = None
 
 
 @dataclass(slots=True)
@@ -37,6 +39,7 @@ class Transcript:
 
     said: list[Said]
     admission: Admission | None = None
+    prompt_logprobs: tuple[TokenLogprob, ...] | None = None
     end: End | None = None
 
     @property
@@ -67,13 +70,16 @@ def read(entries: Sequence[Entry], choices: int) -> Transcript:
                 transcript.admission = transcript.admission or admission
             case End() as end:
                 transcript.end = end
-            case Delta(token_ids, text, finish_reason):
+            case Delta(token_ids, text, finish_reason, logprobs, prompt_logprobs):
                 while entry.choice >= len(transcript.said):
                     transcript.said.append(Said())
                 said = transcript.said[entry.choice]
                 said.token_ids.extend(token_ids)
                 said.text.append(text)
                 said.finish_reason = finish_reason or said.finish_reason
+                if logprobs is not None:
+                    said.logprobs = (said.logprobs or []) + list(logprobs)
+                transcript.prompt_logprobs = transcript.prompt_logprobs or prompt_logprobs
     return transcript
 
 

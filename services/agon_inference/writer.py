@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from agon.backends import Admitted, Event, Failed, Finished, Tokens
+from agon.backends import Admitted, Event, Failed, Finished, Scored, Tokens
 from agon.errors import AgonError, Cancelled, EngineFailed
 from agon.stream.frames import out
 from agon.stream.gate import Answer, Append, Gate
@@ -130,6 +130,8 @@ class Writer:
             case Tokens():
                 held.add(event)
                 self._meter(held.model).tokens(held, event, moment)
+            case Scored():
+                held.score(event)
             case Admitted():
                 held.admit(event)
                 self._meter(held.model).prompt(event.prompt_tokens)

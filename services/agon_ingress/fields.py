@@ -24,7 +24,7 @@ def parse(body: bytes, content_type: str | None) -> tuple[ChatCompletionRequest,
     Raises `InvalidRequest` (with `param` as a path, such as `messages[0].content`) or `UnsupportedParameter`.
     """
     raw = read_object(body, content_type)
-    for name in unsupported_fields(raw):
+    for name in unsupported_fields(raw, IMPLEMENTED):
         raise UnsupportedParameter(f"`{name}` is not supported by this server. Leave it out.", param=name)
     _refuse_in_messages(raw.get("messages"))
     given = {name: value for name, value in raw.items() if value is not None}

@@ -17,6 +17,7 @@ ALLOWED = {
     "ratings": {"errors"},
     "ledger": {"errors"},
     "backends": VOCABULARY | {"engine"},  # one of them is our engine
+    "stream": VOCABULARY | {"engine"},  # frames carry what an engine's events say
 }
 HEAVY = {"torch", "transformers"}
 HEAVY_ROOMS = {"engine", "backends", "training", "nano", "agon_inference"}

@@ -10,6 +10,7 @@ from agon.backends.base import (
     Job,
     Load,
     PushingBackend,
+    Scored,
     SteppedBackend,
     Tokens,
 )
@@ -28,6 +29,7 @@ __all__ = [
     "Job",
     "Load",
     "PushingBackend",
+    "Scored",
     "SteppedBackend",
     "Tokens",
     "load",

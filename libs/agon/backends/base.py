@@ -7,12 +7,15 @@ or `Failed`), also after `cancel`, also when the backend breaks. Two shapes: a `
 calls the `emit` that it was started with.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from agon.engine.events import Admitted, Event, Failed, Finished, Tokens
+from agon.engine.events import Admitted, Event, Failed, Finished, Scored, Tokens
+from agon.errors import UnsupportedParameter
 from agon.messages import GenerationRequest, ModelCard
+from agon.messages.formats import TextFormat
+from agon.messages.requests import NEUTRAL
 
 __all__ = [
     "Admitted",
@@ -24,8 +27,10 @@ __all__ = [
     "Job",
     "Load",
     "PushingBackend",
+    "Scored",
     "SteppedBackend",
     "Tokens",
+    "refuse",
 ]
 
 
@@ -46,6 +51,17 @@ class Job:
     @property
     def key(self) -> str:
         return self.request.key
+
+
+def refuse(request: GenerationRequest, names: Iterable[str]) -> None:
+    """Raise `UnsupportedParameter` for the first of these fields that asks for something: they are what a backend can't
+    do, and what is asked for is never silently left out."""
+    fields = type(request).model_fields
+    for name in names:
+        value = getattr(request, name)
+        neutral = (fields[name].default, (), {}, TextFormat(), *NEUTRAL.get(name, ()))
+        if value is not None and value not in neutral:
+            raise UnsupportedParameter(f"{name}: this model's backend can't do that; leave it out", param=name)
 
 
 Emit = Callable[[Sequence[Event]], None]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
-from agon.backends.base import Event, Failed, Job, Load
+from agon.backends.base import Event, Failed, Job, Load, refuse
 from agon.engine import Limits, Request, SamplingParams
 from agon.engine.engine import Engine
 from agon.engine.hub import FILES, resolve
@@ -14,6 +14,11 @@ from agon.engine.params import Prompt
 from agon.errors import AgonError, InvalidRequest
 from agon.messages import GenerationRequest, ModelCard, now
 
+_NOT_YET = (
+    "tools", "chat_template_kwargs", "min_p", "typical_p", "presence_penalty", "frequency_penalty",
+    "repetition_penalty", "logit_bias", "stop_token_ids", "min_tokens", "best_of", "response_format", "logprobs",
+    "prompt_logprobs", "echo",
+)  # fmt: skip
 _PRIORITIES = {"interactive": 0, "batch": 1}
 _BLOCK = 1024 * 1024
 _file_digests: dict[tuple[Path, int, int], bytes] = {}
@@ -101,6 +106,7 @@ def as_request(job: Job) -> Request:
     asked = job.request
     if asked.kind == "embedding":
         raise InvalidRequest("this model generates text, it has no embeddings", param="kind")
+    refuse(asked, _NOT_YET)
     params = SamplingParams(
         temperature=asked.temperature,
         top_p=asked.top_p,

@@ -1,7 +1,9 @@
 """A backend that tells a script: deterministic, without a model, for tests, demos and measurements of all around it.
 
 What it says is a pure function of the request (and of the choice's number), so an answer that is resumed elsewhere goes
-on exactly. Tokens are words with the space behind them; a token's id is the CRC-32 of its text, cut to 31 bits.
+on exactly. Tokens are words with the space behind them; a token's id is the CRC-32 of its text, cut to 31 bits. Since a
+script knows what comes next, each token's log-probability is 0, and what shapes a draw (temperature, penalties, bias)
+changes nothing. A form of the answer can't be promised, and is refused.
 
 | option       | meaning                                                                                        |
 |--------------|------------------------------------------------------------------------------------------------|
@@ -29,7 +31,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from agon.backends.base import Admitted, Event, Failed, Finished, Job, Load, Tokens
+from agon.backends.base import Admitted, Event, Failed, Finished, Job, Load, Tokens, refuse
+from agon.engine.events import Alternative, TokenLogprob
 from agon.errors import AgonError, Cancelled, ContextTooLong, EngineFailed, Expired, InvalidRequest, SetupError
 from agon.messages import GenerationRequest, ModelCard, now
 
@@ -41,6 +44,7 @@ _WORDS = (
 )  # fmt: skip
 _RANDOM_TOKENS = 48
 _SAME = "word "
+_REFUSED = ("response_format", "best_of", "echo", "prompt_logprobs", "stop_token_ids", "min_tokens")
 
 
 class Options(BaseModel):
@@ -87,10 +91,14 @@ class _Choice:
 class _Run:
     """A job in progress. `due` is when its next tokens may come, by the monotonic clock."""
 
-    __slots__ = ("choices", "completed", "deadline", "due", "key", "prompt_tokens")
+    __slots__ = ("choices", "completed", "deadline", "due", "key", "prompt_tokens", "top")
 
-    def __init__(self, key: str, choices: list[_Choice], prompt_tokens: int, deadline: float | None) -> None:
+    def __init__(
+        self, key: str, choices: list[_Choice], prompt_tokens: int, deadline: float | None, top: int | None
+    ) -> None:
         self.key = key
+        self.top = top
+        """How many alternatives each token's log-probability comes with; None where nobody asked for them."""
         self.choices = choices
         self.prompt_tokens = prompt_tokens
         self.completed = 0
@@ -178,6 +186,7 @@ class ScriptedBackend:
         try:
             if request.kind == "embedding":
                 raise InvalidRequest("a script has no embeddings", param="kind")
+            refuse(request, _REFUSED)
             room = self._options.context - prompt_tokens
             if room < 1:
                 raise ContextTooLong(
@@ -196,7 +205,8 @@ class ScriptedBackend:
         deadline = None
         if request.deadline:
             deadline = time.monotonic() + (request.deadline - now()).total_seconds()
-        run = _Run(job.key, choices, prompt_tokens, deadline)
+        top = request.top_logprobs or 0 if request.logprobs else None
+        run = _Run(job.key, choices, prompt_tokens, deadline, top)
         run.completed = sum(map(len, job.emitted))
         run.due = time.monotonic() + self._options.first_delay
         self._running[job.key] = run
@@ -251,7 +261,9 @@ class ScriptedBackend:
                 end = min(end, self._options.fail_at)
             finish = choice.finish if end == len(choice.ids) else None
             ids = tuple(choice.ids[at:end])
-            events.append(Tokens(run.key, choice.index, at, ids, "".join(choice.shown[at:end]), finish))
+            shown = choice.shown[at:end]
+            logprobs = None if run.top is None else tuple(_certain(piece, run.top) for piece in shown)
+            events.append(Tokens(run.key, choice.index, at, ids, "".join(shown), finish, logprobs))
             run.completed += end - at
             choice.position = end
         run.choices = [choice for choice in run.choices if choice.position < len(choice.ids)]
@@ -264,6 +276,11 @@ class ScriptedBackend:
             events.append(Finished(run.key, run.prompt_tokens, run.completed))
 
 
+def _certain(piece: str, top: int) -> TokenLogprob:
+    data = piece.encode()
+    return TokenLogprob(piece, 0.0, data, (Alternative(piece, 0.0, data),) if top else ())
+
+
 def _failed(run: _Run, error: AgonError) -> Failed:
     return Failed(run.key, error, run.prompt_tokens, run.completed)
 
@@ -272,7 +289,8 @@ def _inputs(request: GenerationRequest) -> list[str]:
     """What was asked, oldest first."""
     if request.messages:
         return [message.text() for message in request.messages]
-    return [request.prompt or ""]
+    prompt = request.prompt or ""
+    return [prompt if isinstance(prompt, str) else " ".join(map(str, prompt))]
 
 
 def _until_stop(words: Sequence[str], stops: Sequence[str]) -> list[str]:

@@ -10,8 +10,9 @@
 | `timeout`     | seconds without a byte until a request fails (120)                                  |
 | `context`     | the context length to publish (32768); the server over there enforces its own       |
 
-A server tells text, not tokens: each piece of text that it sends counts as one token, whose id is -1. The usage at the
-end is the server's own where it sends one. Its answers cannot be resumed.
+A server tells text, not tokens: each piece of text that it sends counts as one token, whose id is -1; with `logprobs`
+each of those counts. The usage at the end is the server's own where it sends one. Its answers cannot be resumed. All
+sampling fields are passed on, those beyond OpenAI's under vLLM's names, for the server to take or refuse.
 """
 
 import asyncio
@@ -28,6 +29,7 @@ import httpx
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from agon.backends.base import Admitted, Emit, Event, Failed, Finished, Job, Load, Tokens
+from agon.backends.dialect import as_openai, logprobs_of
 from agon.backends.sse import EventParser
 from agon.errors import (
     AgonError,
@@ -188,7 +190,7 @@ class UpstreamBackend:
     async def _converse(self, request: GenerationRequest, stream: "_Stream") -> None:
         """Send the request and emit what comes. Raises `AgonError` for everything that can go wrong out there."""
         assert self._client is not None
-        path, body = _as_openai(request, self._name)
+        path, body = as_openai(request, self._name)
         try:
             async with self._client.stream("POST", f"{self._url}/{path}", json=body) as response:
                 if response.status_code != 200:
@@ -248,14 +250,15 @@ class _Stream:
         reason = choice.get("finish_reason")
         if reason == "content_filter":
             raise UpstreamFailed("the upstream's content filter cut the answer", code="content_filter")
-        if not text and not reason:
+        logprobs = logprobs_of(choice.get("logprobs"))
+        if not text and not reason and not logprobs:
             return []
         at = self._counts[index]
-        if text:
-            self._counts[index] += 1
+        count = len(logprobs) if logprobs else 1 if text else 0
+        self._counts[index] += count
         # Whatever else an answer may end with (a call of a tool that we did not offer) is an end by itself.
         self._reasons[index] = ("length" if reason == "length" else "stop") if reason else None
-        return [Tokens(self.key, index, at, (TOKEN_ID,) if text else (), str(text), self._reasons[index])]
+        return [Tokens(self.key, index, at, (TOKEN_ID,) * count, str(text), self._reasons[index], logprobs)]
 
     def finished(self) -> Finished:
         """The end. Raises `UpstreamFailed` when the stream broke off before each choice had its own."""
@@ -273,34 +276,6 @@ class _Stream:
     def _cached(self) -> int:
         details = self._usage.get("prompt_tokens_details")
         return _count(details.get("cached_tokens"), 0) if isinstance(details, Mapping) else 0
-
-
-def _as_openai(request: GenerationRequest, name: str) -> tuple[str, dict[str, Any]]:
-    """The path under the base URL and the body. Fields that were not given are left out. Raises `InvalidRequest`."""
-    body: dict[str, Any] = {"model": name, "stream": True, "stream_options": {"include_usage": True}}
-    match request.kind:
-        case "chat":
-            path = "chat/completions"
-            body["messages"] = [
-                {"role": message.role, "content": message.text(), **({"name": message.name} if message.name else {})}
-                for message in request.messages or ()
-            ]
-        case "completion":
-            path = "completions"
-            body["prompt"] = request.prompt
-        case "embedding":
-            raise InvalidRequest("this model generates text, it has no embeddings", param="kind")
-    for field in ("max_tokens", "max_completion_tokens", "temperature", "top_p", "top_k", "seed"):
-        value = getattr(request, field)
-        if value is not None:
-            body[field] = value
-    if request.n > 1:
-        body["n"] = request.n
-    if request.stop:
-        body["stop"] = list(request.stop)
-    if request.ignore_eos:
-        body["ignore_eos"] = True
-    return path, body
 
 
 async def _refusal(response: httpx.Response) -> AgonError:

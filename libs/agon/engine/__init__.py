@@ -12,7 +12,7 @@ events and parameters alone are free.
 
 from typing import TYPE_CHECKING, Any
 
-from agon.engine.events import Admitted, Event, Failed, Finished, Tokens
+from agon.engine.events import Admitted, Alternative, Event, Failed, Finished, Scored, TokenLogprob, Tokens
 from agon.engine.params import Limits, Request, SamplingParams
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Admitted",
+    "Alternative",
     "Answer",
     "Choice",
     "Engine",
@@ -29,6 +30,8 @@ __all__ = [
     "Limits",
     "Request",
     "SamplingParams",
+    "Scored",
+    "TokenLogprob",
     "Tokens",
 ]
 

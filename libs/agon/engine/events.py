@@ -1,6 +1,27 @@
-"""What happens to a request, in this order: `Admitted`, `Tokens`..., then exactly one `Finished` or `Failed`."""
+"""What happens to a request, in this order: `Admitted`, perhaps `Scored`, `Tokens`..., then exactly one `Finished` or
+`Failed`."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
+
+
+class Alternative(NamedTuple):
+    """One of the most probable tokens at a position. `token` is its text, with U+FFFD for half a character, or a
+    control token's name; `data` are the bytes that it adds to the text, None for a control token."""
+
+    token: str
+    logprob: float
+    data: bytes | None
+
+
+class TokenLogprob(NamedTuple):
+    """A token that was drawn or given, and the most probable ones in its place, best first. `logprob` is None for a
+    prompt's first token. Natural logarithms, by the model alone: before temperature, penalties, bias and masks."""
+
+    token: str
+    logprob: float | None
+    data: bytes | None
+    top: tuple[Alternative, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,11 +34,20 @@ class Admitted:
 
 
 @dataclass(frozen=True, slots=True)
+class Scored:
+    """The prompt's tokens have log-probabilities, one each. Told once, before any `Tokens`, where asked for."""
+
+    key: str
+    logprobs: tuple[TokenLogprob, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Tokens:
     """New tokens of one choice, `at` tokens after its start, and the text that may be shown now.
 
     `text` may be empty (half a character, or what may become a stop string, is held back), and so may `token_ids`,
     once, with a `finish_reason` (`stop` or `length`): a resumed choice whose emitted tokens had already ended it.
+    `logprobs` has one item for each token, or is None where nobody asked.
     """
 
     key: str
@@ -26,6 +56,7 @@ class Tokens:
     token_ids: tuple[int, ...]
     text: str
     finish_reason: str | None = None
+    logprobs: tuple[TokenLogprob, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,4 +79,4 @@ class Failed:
     completion_tokens: int = 0
 
 
-Event = Admitted | Tokens | Finished | Failed
+Event = Admitted | Scored | Tokens | Finished | Failed

@@ -2,7 +2,7 @@
 
 | module        | messages                                                    |
 |---------------|-------------------------------------------------------------|
-| `requests`    | GenerationRequest (command)                                 |
+| `requests`    | GenerationRequest (command); in it `formats` and `tools`     |
 | `completions` | GenerationCompleted                                         |
 | `models`      | ModelCard                                                   |
 | `battles`     | BattleCommitted, BattleTurnFinished                         |
@@ -14,17 +14,23 @@ from agon.messages.base import ID_PATTERN, Message, now, rfc3339
 from agon.messages.battles import BattleCommitted, BattleTurnFinished
 from agon.messages.completions import (
     AssistantMessage,
+    ChoiceLogprobs,
     CompletionChoice,
     CompletionError,
     FinishReason,
     GenerationCompleted,
+    PromptLogprob,
     Status,
     Timings,
+    TokenLogprob,
+    TopLogprob,
     Usage,
 )
+from agon.messages.formats import ResponseFormat
 from agon.messages.models import ModelCard
 from agon.messages.ratings import RatingPublished
 from agon.messages.requests import ChatMessage, GenerationRequest
+from agon.messages.tools import Tool, ToolCall
 from agon.messages.votes import OUTCOMES, JudgedVote, Outcome, VoteCast, VoteCounted, VoteExcluded, VoteRetracted
 
 __all__ = [
@@ -34,6 +40,7 @@ __all__ = [
     "BattleCommitted",
     "BattleTurnFinished",
     "ChatMessage",
+    "ChoiceLogprobs",
     "CompletionChoice",
     "CompletionError",
     "FinishReason",
@@ -43,9 +50,15 @@ __all__ = [
     "Message",
     "ModelCard",
     "Outcome",
+    "PromptLogprob",
     "RatingPublished",
+    "ResponseFormat",
     "Status",
     "Timings",
+    "TokenLogprob",
+    "Tool",
+    "ToolCall",
+    "TopLogprob",
     "Usage",
     "VoteCast",
     "VoteCounted",

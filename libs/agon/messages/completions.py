@@ -27,12 +27,42 @@ class AssistantMessage(Message):
     content: str | None = None
 
 
+class TopLogprob(Message):
+    """One of the most probable tokens at a position. `token` is its text, with U+FFFD for half a character; `bytes` are
+    what it adds to the answer's UTF-8, None for a control token."""
+
+    token: str
+    logprob: float
+    bytes: tuple[int, ...] | None = None
+
+
+class TokenLogprob(TopLogprob):
+    """A token of the answer and its alternatives, the most probable first."""
+
+    top_logprobs: tuple[TopLogprob, ...] = ()
+
+
+class PromptLogprob(Message):
+    """A token of the prompt; the first has no `logprob`."""
+
+    token: str
+    logprob: float | None = None
+    bytes: tuple[int, ...] | None = None
+    top_logprobs: tuple[TopLogprob, ...] = ()
+
+
+class ChoiceLogprobs(Message):
+    """One item for each token of the answer, the one that ended it included."""
+
+    content: tuple[TokenLogprob, ...] = ()
+
+
 class CompletionChoice(Message):
     """One of the `n` answers; `finish_reason` is None where it was cut off by a failure or a cancel."""
 
     index: Annotated[int, Field(ge=0)]
     message: AssistantMessage
-    logprobs: None = None
+    logprobs: ChoiceLogprobs | None = None
     finish_reason: FinishReason | None = None
 
 
@@ -63,6 +93,7 @@ class GenerationCompleted(Message):
     kind: Kind = "chat"
     status: Status
     choices: tuple[CompletionChoice, ...] = ()
+    prompt_logprobs: tuple[PromptLogprob, ...] | None = None
     text_omitted: bool = False
     usage: Usage = Usage()
     error: CompletionError | None = None

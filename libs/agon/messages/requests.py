@@ -1,17 +1,22 @@
 """A request for a generation, as it travels on `llm.requests.v1.<slug>`. Only `request_id`, `model` and what to answer
 are required: `{"request_id": "r1", "model": "nano", "messages": [{"role": "user", "content": "Hello"}]}`."""
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from agon.messages.base import Id, Message, ModelName, Time
+from agon.messages.formats import ResponseFormat
+from agon.messages.tools import Tool, ToolCall
 
 Role = Literal["system", "developer", "user", "assistant", "tool"]
 Kind = Literal["chat", "completion", "embedding"]
 Priority = Literal["interactive", "batch"]
 StopString = Annotated[str, Field(min_length=1, max_length=1024)]
+TokenId = Annotated[int, Field(ge=0, lt=2**31)]
+MOST_TOP_LOGPROBS = 20
+TopLogprobs = Annotated[int, Field(ge=0, le=MOST_TOP_LOGPROBS)]
 
 # The three ways a known OpenAI field can go, besides being implemented (design 11). A field in none of these, and not a
 # field of the request, is unknown: ignored and named to the caller.
@@ -21,13 +26,14 @@ WITHOUT_EFFECT = frozenset(
         "prompt_cache_options", "parallel_tool_calls",
     }
 )  # fmt: skip
+# Refused by name at each door that does not implement them: not every field makes sense at every one.
 UNSUPPORTED = frozenset(
     {
         "audio", "best_of", "echo", "frequency_penalty", "function_call", "functions", "guided_choice",
         "guided_grammar", "guided_json", "guided_regex", "logit_bias", "logprobs", "min_p", "min_tokens",
-        "modalities", "moderation", "prediction", "presence_penalty", "reasoning_effort", "repetition_penalty",
-        "response_format", "stop_token_ids", "structured_outputs", "suffix", "tool_choice", "tools", "top_logprobs",
-        "web_search_options",
+        "modalities", "moderation", "prediction", "presence_penalty", "prompt_logprobs", "reasoning_effort",
+        "repetition_penalty", "response_format", "stop_token_ids", "structured_outputs", "suffix", "tool_choice",
+        "tools", "top_logprobs", "typical_p", "web_search_options",
     }
 )  # fmt: skip
 # Values of an unsupported field that ask for nothing, and are therefore taken.
@@ -46,14 +52,15 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
     "stop_token_ids": ([],),
     "tool_choice": ("none", "auto"),
     "tools": ([],),
+    "typical_p": (1,),
     "functions": ([],),
 }
 
 
-def unsupported_fields(fields: dict[str, Any]) -> Iterable[str]:
-    """The names in a raw request that ask for something this server does not do, in the order given."""
+def unsupported_fields(fields: dict[str, Any], implemented: Container[str]) -> Iterable[str]:
+    """The names in a raw request that ask for something that is not `implemented`, in the order given."""
     for name, value in fields.items():
-        if name in UNSUPPORTED and value is not None and value not in NEUTRAL.get(name, ()):
+        if name in UNSUPPORTED and name not in implemented and value is not None and value not in NEUTRAL.get(name, ()):
             yield name
 
 
@@ -65,15 +72,28 @@ class TextPart(Message):
 
 
 class ChatMessage(Message):
-    """One turn of a conversation. `content` is text, or OpenAI's list of text parts."""
+    """One turn of a conversation. `content` is text, or OpenAI's list of text parts; only an assistant that calls tools
+    may have none. A `tool` message answers the call whose id is its `tool_call_id`."""
 
     role: Role
-    content: str | tuple[TextPart, ...]
+    tool_calls: Annotated[tuple[ToolCall, ...], Field(max_length=128)] | None = None
+    tool_call_id: Annotated[str, Field(max_length=128)] | None = None
     name: str | None = None
+    # Behind `tool_calls`, which its check must know.
+    content: str | tuple[TextPart, ...] | None = Field(default=None, validate_default=True)
+
+    @field_validator("content")
+    @classmethod
+    def _says_something(cls, content: Any, info: ValidationInfo) -> Any:
+        if content is None and not (info.data.get("role") == "assistant" and info.data.get("tool_calls")):
+            raise ValueError("a message needs text; only an assistant that calls tools may have none")
+        return content
 
     def text(self) -> str:
-        """The content as one string; parts are joined as they stand."""
-        return self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
+        """The content as one string; parts are joined as they stand, none is empty."""
+        if isinstance(self.content, str):
+            return self.content
+        return "".join(part.text for part in self.content or ())
 
 
 def as_tuple(stop: Any) -> Any:
@@ -94,7 +114,12 @@ class GenerationRequest(Message):
     tenant: Id = "default"
     kind: Kind = "chat"
     messages: Annotated[tuple[ChatMessage, ...], Field(max_length=4096)] | None = None
-    prompt: str | None = None
+    tools: Annotated[tuple[Tool, ...], Field(max_length=128)] | None = None
+    """Functions that the chat template tells the model of; what it makes of them is text, in the template's format."""
+    chat_template_kwargs: dict[str, Any] | None = None
+    """Further variables of the model's chat template, such as `enable_thinking`."""
+    prompt: str | tuple[TokenId, ...] | None = None
+    """Text (control tokens in it are control tokens) or token ids."""
 
     max_tokens: Annotated[int, Field(ge=1)] | None = None
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
@@ -102,13 +127,40 @@ class GenerationRequest(Message):
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
     top_k: Annotated[int, Field(ge=-1)] | None = None
+    min_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    """Draw only tokens at least so probable as this share of the most probable one."""
+    typical_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Draw from the tokens whose surprise is nearest to the expected one, and that hold this much probability."""
+    presence_penalty: Annotated[float, Field(ge=-2, le=2)] = 0.0
+    frequency_penalty: Annotated[float, Field(ge=-2, le=2)] = 0.0
+    repetition_penalty: Annotated[float, Field(gt=0, le=100)] | None = None
+    """Divides the positive logits of tokens that the prompt or the answer has, and multiplies the negative ones."""
+    logit_bias: Annotated[dict[TokenId, Annotated[float, Field(ge=-100, le=100)]], Field(max_length=1024)] | None = None
+    """Added to the logits of these token ids."""
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
     stop: Annotated[
         tuple[StopString, ...],
         Field(max_length=4),
         BeforeValidator(as_tuple, json_schema_input_type=StopString | Annotated[list[StopString], Field(max_length=4)]),
     ] = ()
+    stop_token_ids: Annotated[tuple[TokenId, ...], Field(max_length=128)] = ()
+    """The answer ends with the first of these tokens, which adds nothing to its text."""
+    min_tokens: Annotated[int, Field(ge=0)] = 0
+    """No token ends the answer before it has so many."""
     ignore_eos: bool = False
+    best_of: Annotated[int, Field(ge=1, le=16)] | None = None
+    """Generate so many answers and give the `n` whose tokens are the most probable together; all of them are counted.
+    Nothing is told before all have ended."""
+    response_format: ResponseFormat | None = None
+    """What form the answer must have; whenever its finish reason is `stop`, it has it."""
+    logprobs: Annotated[bool, Field(strict=True)] = False
+    """Tell the log-probability of each token, by the model alone: before temperature, penalties, bias and format."""
+    top_logprobs: TopLogprobs | None = None
+    """Tell also so many of the most probable tokens of each position."""
+    prompt_logprobs: TopLogprobs | None = None
+    """Tell the same of the prompt's tokens, with so many alternatives; the first one has none."""
+    echo: bool = False
+    """Only of kind `completion`: the text begins with the prompt's."""
 
     deadline: Time | None = None
     """After this moment nobody wants the answer: it ends as `expired`."""
@@ -127,11 +179,12 @@ class GenerationRequest(Message):
     @model_validator(mode="before")
     @classmethod
     def _refuse_unsupported(cls, value: Any) -> Any:
-        if isinstance(value, dict):
-            names = list(unsupported_fields(value))
-            if names:
-                raise ValueError(f"unsupported_parameter: {', '.join(names)}")
-        return value
+        if not isinstance(value, dict):
+            return value
+        names = list(unsupported_fields(value, cls.model_fields))
+        if names:
+            raise ValueError(f"unsupported_parameter: {', '.join(names)}")
+        return {name: given for name, given in value.items() if given is not None}
 
     @model_validator(mode="after")
     def _one_input(self) -> Self:
@@ -142,8 +195,18 @@ class GenerationRequest(Message):
                 raise ValueError("a chat takes `messages`, not `prompt`")
         elif self.prompt is None:
             raise ValueError(f"kind {self.kind} needs `prompt`")
+        if self.kind != "chat" and (self.tools or self.chat_template_kwargs):
+            raise ValueError("`tools` and `chat_template_kwargs` are for a chat")
+        if self.echo and self.kind != "completion":
+            raise ValueError("`echo` is for kind completion")
         if self.max_tokens and self.max_completion_tokens and self.max_tokens != self.max_completion_tokens:
             raise ValueError("max_tokens and max_completion_tokens differ: give one of them")
+        if self.top_logprobs is not None and not self.logprobs:
+            raise ValueError("top_logprobs needs `logprobs: true`")
+        if self.best_of is not None and self.best_of < self.n:
+            raise ValueError("best_of must be at least n")
+        if self.limit is not None and self.min_tokens > self.limit:
+            raise ValueError("min_tokens must be at most max_tokens")
         return self
 
     @property

@@ -136,7 +136,9 @@ def _breaks(old: Schema, new: Schema, role: Role, olds: Schema, news: Schema, wh
     old, new = _resolved(old, olds), _resolved(new, news)
     was, now = _alternatives(old, olds), _alternatives(new, news)
     # Who writes commands may go on writing what was accepted; who reads events gets nothing that it does not know.
-    lost, what = (was - now, "no longer accepted") if role == "command" else (now - was, "not known to readers")
+    # A place that could only be null was kept free: what fills it comes to those alone who ask for it.
+    known = now if was == {"null"} else was
+    lost, what = (was - now, "no longer accepted") if role == "command" else (now - known, "not known to readers")
     for alternative in sorted(lost):
         yield f"{where}: {alternative} is {what}"
     before, after = old.get("properties", {}), new.get("properties", {})

@@ -6,7 +6,8 @@ choice had before it, so that a reader can drop what it has seen and notice what
 | kind       | body                                                                                     |
 |------------|------------------------------------------------------------------------------------------|
 | `admitted` | `Admission`: the prompt was tokenised and accepted; `at` is 0                            |
-| `delta`    | `Delta`: new tokens and their text; text may be empty while a stop string is held back   |
+| `delta`    | `Delta`: new tokens and their text; text may be empty while a stop string is held back.  |
+|            | One without tokens may come first: the log-probabilities of the prompt                   |
 | `final`    | `End`: how the whole request ended; the last frame of every list, exactly one            |
 
 There is one for every token, some of them kept for long: none can be part of a cycle, so the garbage collector need not
@@ -16,6 +17,8 @@ look at them (`gc=False`).
 from typing import Literal, NamedTuple
 
 import msgspec
+
+from agon.engine.events import TokenLogprob
 
 VERSION = 1
 
@@ -32,11 +35,14 @@ class Admission(msgspec.Struct, array_like=True, frozen=True, gc=False):
 
 
 class Delta(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """New tokens of one choice. `text` is what may be shown; `finish_reason` is set on the choice's last delta."""
+    """New tokens of one choice. `text` is what may be shown; `finish_reason` is set on the choice's last delta.
+    `logprobs` has one item for each token, `prompt_logprobs` one for each of the prompt, where asked for."""
 
     token_ids: tuple[int, ...]
     text: str
     finish_reason: str | None = None
+    logprobs: tuple[TokenLogprob, ...] | None = None
+    prompt_logprobs: tuple[TokenLogprob, ...] | None = None
 
 
 class End(msgspec.Struct, array_like=True, frozen=True, gc=False):

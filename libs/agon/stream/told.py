@@ -27,6 +27,7 @@ class _Choice:
     text: StringIO = field(default_factory=StringIO)
     length: int = 0
     finished: bool = False
+    scored: bool = False
     at: int = 0
     text_at: int = 0
 
@@ -35,6 +36,7 @@ class _Choice:
         self.text.write(delta.text)
         self.length += len(delta.text)
         self.finished = self.finished or delta.finish_reason is not None
+        self.scored = self.scored or delta.prompt_logprobs is not None
 
     def rest(self, delta: Delta, start: int, text_start: int) -> Delta:
         """What is new of a delta that lies at these places. Raises `StreamLost` where the old part differs."""
@@ -47,7 +49,14 @@ class _Choice:
         self.text.seek(0, 2)
         if said != delta.text[:text_old]:
             raise StreamLost("the answer's text was lost, and came out differently the second time")
-        return Delta(delta.token_ids[old:], delta.text[text_old:], None if self.finished else delta.finish_reason)
+        return Delta(
+            delta.token_ids[old:],
+            delta.text[text_old:],
+            None if self.finished else delta.finish_reason,
+            # Those of old tokens were told with them; in their last digits they may differ now.
+            delta.logprobs[old:] or None if delta.logprobs else None,
+            None if self.scored else delta.prompt_logprobs,
+        )
 
 
 class Told:

@@ -87,7 +87,8 @@ def test_what_is_no_object_is_refused_without_an_identity(value: bytes | None, r
 @pytest.mark.parametrize(
     ("change", "reason", "param"),
     [
-        ({"tools": [{}]}, "unsupported_parameter", "tools"),
+        ({"functions": [{}]}, "unsupported_parameter", "functions"),
+        ({"tools": [{}]}, "invalid_request", "tools"),
         ({"temperature": "hot"}, "invalid_request", "temperature"),
         ({"messages": None}, "invalid_request", None),
         ({"model": "other"}, "unknown_model", "model"),

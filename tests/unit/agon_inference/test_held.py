@@ -6,7 +6,8 @@ from typing import Any, cast
 
 import pytest
 
-from agon.backends import Admitted, Finished, Tokens
+from agon.backends import Admitted, Finished, Scored, Tokens
+from agon.engine.events import TokenLogprob
 from agon.errors import AgonError, Cancelled, Expired, InvalidRequest
 from agon.messages import GenerationRequest
 from agon.stream.frames import Admission, Delta, End
@@ -57,6 +58,22 @@ def test_tokens_that_wait_for_the_gate_are_joined_by_choice() -> None:
     for event in (tokens(0, 1), tokens(0, 5, choice=1), tokens(1, 2), tokens(1, 6, choice=1)):
         one.add(event)
     assert bodies(one) == [Delta((1, 2), "ab"), Delta((5, 6), "ef")]
+
+
+def test_log_probabilities_are_joined_like_their_tokens_and_the_prompts_come_first() -> None:
+    one = held()
+    p, a, b = (TokenLogprob(letter, -1.0, letter.encode()) for letter in "pab")
+    one.score(Scored(KEY, (p,)))
+    one.add(Tokens(KEY, 0, 0, (1,), "a", None, (a,)))
+    one.add(Tokens(KEY, 0, 1, (2,), "b", "stop", (b,)))
+    assert bodies(one) == [Delta((1, 2), "ab", "stop", (a, b), (p,))]
+
+
+def test_an_attempt_that_goes_on_does_not_tell_the_prompts_log_probabilities_again() -> None:
+    p = TokenLogprob("p", None, b"p")
+    one = held(written=[Entry(0, 0, Delta((), "", prompt_logprobs=(p,)))])
+    one.score(Scored(KEY, (p,)))
+    assert one.pending == []
 
 
 def test_what_was_sent_stays_as_it_was_sent() -> None:

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from agon.engine.events import Alternative, TokenLogprob
 from agon.messages import GenerationRequest
 from agon.stream.frames import Admission, Delta, End, decode, encode
 from agon_inference.completions import bare, completed
@@ -50,6 +51,29 @@ def test_a_completion_says_what_the_list_says() -> None:
     assert (message.usage.prompt_tokens, message.usage.completion_tokens, message.usage.total_tokens) == (5, 4, 9)
     assert (message.worker, message.attempt, message.status, message.metadata) == ("w2", 3, "finished", {"a": "b"})
     assert message.timings.admitted_at == datetime.fromtimestamp(10, UTC)
+
+
+def test_a_completion_carries_the_log_probabilities_only_with_the_text() -> None:
+    a, b, p = (TokenLogprob(letter, -0.5, letter.encode(), (Alternative("z", -1.0, None),)) for letter in "abp")
+    said = [
+        Entry(0, 0, Delta((), "", prompt_logprobs=(p._replace(logprob=None),))),
+        Entry(0, 0, Delta((1,), "a", None, (a,))),
+        Entry(0, 1, Delta((2,), "b", "stop", (b,))),
+        Entry(0, 2, End("finished", 5, 2, 0, 20.0)),
+    ]
+    message = completed(IDENTITY, REQUEST, read(said, 1), "w2", 3)
+    assert message.choices[0].logprobs is not None
+    told = message.choices[0].logprobs.content
+    assert [(item.token, item.logprob, item.bytes) for item in told] == [("a", -0.5, (97,)), ("b", -0.5, (98,))]
+    assert (told[0].top_logprobs[0].token, told[0].top_logprobs[0].bytes) == ("z", None)
+    assert message.prompt_logprobs is not None
+    assert [(item.token, item.logprob) for item in message.prompt_logprobs] == [("p", None)]
+    for silent in (bare(message), completed(IDENTITY, without_text(), read(said, 1), "w2", 3)):
+        assert (silent.choices[0].logprobs, silent.prompt_logprobs) == (None, None)
+
+
+def without_text() -> GenerationRequest:
+    return REQUEST.model_copy(update={"store": False})
 
 
 def test_a_list_without_an_end_is_no_completion() -> None:

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from agon.backends import Admitted, Event, Failed, Finished, Job, Tokens
 from agon.backends.scripted import Options, ScriptedBackend, token_id
-from agon.errors import Cancelled, ContextTooLong, EngineFailed, Expired
+from agon.engine.events import Alternative, TokenLogprob
+from agon.errors import Cancelled, ContextTooLong, EngineFailed, Expired, UnsupportedParameter
 from agon.messages import GenerationRequest
 
 
@@ -147,3 +148,19 @@ def test_a_delay_is_told_and_not_slept() -> None:
 def test_the_digest_follows_the_script() -> None:
     assert ScriptedBackend("m", Options(text="a")).card.digest == ScriptedBackend("m", Options(text="a")).card.digest
     assert ScriptedBackend("m", Options(text="a")).card.digest != ScriptedBackend("m", Options(text="b")).card.digest
+
+
+def test_a_script_is_certain_of_its_tokens() -> None:
+    told = run(Options(text="Hello, you"), job(logprobs=True, top_logprobs=3))
+    assert [event.logprobs for event in told if isinstance(event, Tokens)] == [
+        (TokenLogprob("Hello, ", 0.0, b"Hello, ", (Alternative("Hello, ", 0.0, b"Hello, "),)),),
+        (TokenLogprob("you", 0.0, b"you", (Alternative("you", 0.0, b"you"),)),),
+    ]
+
+
+def test_what_a_script_cannot_promise_is_refused_by_name() -> None:
+    failed = last(run(Options(text="Hello"), job(response_format={"type": "json_object"})))
+    assert isinstance(failed, Failed)
+    assert isinstance(failed.error, UnsupportedParameter)
+    assert failed.error.param == "response_format"
+    assert isinstance(last(run(Options(text="Hello"), job(response_format={"type": "text"}, best_of=1))), Finished)

@@ -1,6 +1,8 @@
 """What a generation request takes, and what it refuses."""
 
+import json
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -49,8 +51,27 @@ def test_a_field_of_a_later_version_is_ignored() -> None:
         ({"stop": ["a", "b", "c", "d", "e"]}, "stop"),
         ({"stop": [""]}, "stop"),
         ({"deadline": "2026-11-24T12:00:00"}, "needs a zone"),
-        ({"tools": [{"type": "function"}]}, "unsupported_parameter: tools"),
-        ({"logit_bias": {"1": 2}, "logprobs": True}, "unsupported_parameter: logit_bias, logprobs"),
+        ({"functions": [{"name": "f"}]}, "unsupported_parameter: functions"),
+        ({"suffix": "x", "modalities": ["audio"]}, "unsupported_parameter: suffix, modalities"),
+        ({"tools": [{"type": "function"}]}, "tools.0.function"),
+        ({"logprobs": 5}, "logprobs"),
+        ({"top_logprobs": 2}, "needs `logprobs: true`"),
+        ({"logprobs": True, "top_logprobs": 21}, "top_logprobs"),
+        ({"logit_bias": {"1": 101}}, "logit_bias.1"),
+        ({"logit_bias": {"x": 1}}, "logit_bias.x"),
+        ({"min_p": 1.1}, "min_p"),
+        ({"typical_p": 0}, "typical_p"),
+        ({"presence_penalty": 2.5}, "presence_penalty"),
+        ({"frequency_penalty": -2.5}, "frequency_penalty"),
+        ({"repetition_penalty": 0}, "repetition_penalty"),
+        ({"stop_token_ids": [-1]}, "stop_token_ids.0"),
+        ({"min_tokens": 3, "max_tokens": 2}, "min_tokens must be at most"),
+        ({"n": 3, "best_of": 2}, "at least n"),
+        ({"echo": True}, "kind completion"),
+        ({"response_format": {"type": "xml"}}, "response_format"),
+        ({"response_format": {"type": "json_schema"}}, "json_schema.json_schema"),
+        ({"messages": [{"role": "user", "content": None}]}, "messages.0.content"),
+        ({"messages": [{"role": "user", "tool_calls": [], "content": None}]}, "only an assistant"),
     ],
 )
 def test_what_is_wrong_is_refused_and_named(change: dict[str, object], says: str) -> None:
@@ -62,6 +83,46 @@ def test_what_is_wrong_is_refused_and_named(change: dict[str, object], says: str
 @pytest.mark.parametrize("neutral", [{"presence_penalty": 0}, {"logprobs": False}, {"tools": []}, {"best_of": None}])
 def test_an_unsupported_field_that_asks_for_nothing_is_taken(neutral: dict[str, object]) -> None:
     assert GenerationRequest.model_validate({**LEAST, **neutral})
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": "object"}}}},
+        {"response_format": {"type": "choice", "choices": ["yes", "no"]}, "logit_bias": {"5": -100}},
+        {"tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]},
+        {"kind": "completion", "messages": None, "prompt": [1, 2, 3], "echo": True, "prompt_logprobs": 0},
+    ],
+)
+def test_what_has_parts_travels_whole(fields: dict[str, Any]) -> None:
+    request = GenerationRequest.model_validate({**LEAST, **fields})
+    assert GenerationRequest.decode(request.encode()) == request
+
+
+def test_a_schema_travels_under_its_own_name() -> None:
+    schema = {"type": "object", "properties": {"a": {"type": "integer"}}}
+    request = GenerationRequest.model_validate(
+        {**LEAST, "response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": schema}}}
+    )
+    assert json.loads(request.encode())["response_format"]["json_schema"]["schema"] == schema
+
+
+def test_null_is_as_good_as_left_out() -> None:
+    nothing = dict.fromkeys(("n", "presence_penalty", "stop", "stop_token_ids", "logprobs", "min_tokens", "echo"))
+    assert GenerationRequest.model_validate({**LEAST, **nothing}) == GenerationRequest.model_validate(LEAST)
+
+
+def test_an_assistant_that_calls_tools_need_not_say_anything() -> None:
+    call = {"id": "c1", "type": "function", "function": {"name": "add", "arguments": "{}"}}
+    messages = [
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "c1", "content": "3"},
+    ]
+    request = GenerationRequest.model_validate({**LEAST, "messages": messages})
+    assert request.messages is not None
+    assert request.messages[0].text() == ""
+    assert request.messages[0].tool_calls is not None
+    assert request.messages[0].tool_calls[0].function.name == "add"
 
 
 def test_text_parts_are_joined_as_they_stand() -> None:

@@ -22,7 +22,7 @@ def test_a_frame_comes_back_as_it_went(what: Admission | Delta | End, kind: str,
 
 def test_a_frame_is_a_plain_msgpack_array() -> None:
     data = encode("t/r", 1, 0, 0, Delta((9,), "x"))
-    assert msgspec.msgpack.decode(data) == [1, "t/r", 1, 0, 0, "delta", [[9], "x", None]]
+    assert msgspec.msgpack.decode(data) == [1, "t/r", 1, 0, 0, "delta", [[9], "x", None, None, None]]
 
 
 @pytest.mark.parametrize("data", [b"", b"\x90", b"no msgpack", msgspec.msgpack.encode([1, "t/r", 1, 0, 0, "gone", []])])

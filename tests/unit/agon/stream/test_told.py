@@ -2,6 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agon.engine.events import Alternative, TokenLogprob
 from agon.errors import StreamLost
 from agon.stream.frames import Admission, Body, Delta, End, Frame, body, decode, encode
 from agon.stream.told import Told
@@ -47,6 +48,19 @@ def test_an_answer_told_again_in_other_pieces_goes_on_where_it_stopped(
     for f in shown:
         assert f.at == at
         at += len(body(f).token_ids)
+
+
+def test_log_probabilities_are_told_once_with_their_tokens() -> None:
+    a, b = TokenLogprob("a", -1.0, b"a"), TokenLogprob("b", -2.0, b"b", (Alternative("a", -0.5, b"a"),))
+    prompt = frame(0, Delta((), "", prompt_logprobs=(TokenLogprob("p", None, b"p"),)))
+    told = Told()
+    assert told.take(prompt) == prompt
+    told.take(frame(0, Delta((1,), "a", None, (a,))))
+    told.begin_again()
+    assert told.take(prompt) is None
+    new = told.take(frame(0, Delta((1, 2), "ab", None, (a, b))))
+    assert new is not None
+    assert body(new) == Delta((2,), "b", None, (b,))
 
 
 def test_a_frame_that_is_old_in_its_first_half_gives_its_second_half() -> None:
