@@ -125,6 +125,8 @@ def as_request(job: Job) -> Request:
         ended=job.ended,
         deadline=asked.deadline.timestamp() if asked.deadline else None,
         priority=_PRIORITIES[asked.priority],
+        # A tenant's name holds no slash: no salt of one tenant is another's.
+        salt=f"{asked.tenant}/{asked.cache_salt or ''}",
     )
 
 

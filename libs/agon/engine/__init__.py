@@ -12,11 +12,12 @@ events and parameters alone are free.
 
 from typing import TYPE_CHECKING, Any
 
-from agon.engine.events import Admitted, Alternative, Event, Failed, Finished, Scored, TokenLogprob, Tokens
+from agon.engine.events import Admitted, Alternative, Event, Failed, Finished, Scored, Times, TokenLogprob, Tokens
 from agon.engine.params import Limits, Request, SamplingParams
 
 if TYPE_CHECKING:
-    from agon.engine.engine import Answer, Choice, Engine
+    from agon.engine.answers import Answer, Choice
+    from agon.engine.engine import Engine
 
 __all__ = [
     "Admitted",
@@ -31,14 +32,19 @@ __all__ = [
     "Request",
     "SamplingParams",
     "Scored",
+    "Times",
     "TokenLogprob",
     "Tokens",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("Answer", "Choice", "Engine"):
-        from agon.engine import engine
+    if name in ("Answer", "Choice"):
+        from agon.engine import answers
 
-        return getattr(engine, name)
+        return getattr(answers, name)
+    if name == "Engine":
+        from agon.engine.engine import Engine
+
+        return Engine
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

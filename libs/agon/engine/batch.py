@@ -20,8 +20,11 @@ _ROWS_PER_BUCKET = 8
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """`tokens` and `positions` are packed; logits are wanted at `keep`, one for each of `drawing`, in that order."""
+    """`tokens` and `positions` are packed: `pieces` in this order, each from its place in `starts` on. Logits are
+    wanted at `keep`, one for each of `drawing`, in that order."""
 
+    pieces: tuple[Piece, ...]
+    starts: tuple[int, ...]
     tokens: Tensor
     positions: Tensor
     keep: Tensor
@@ -38,8 +41,10 @@ def build(pieces: Rows[Piece], cache: KVCache, dtype: torch.dtype, device: torch
     slots: list[int] = []
     keep: list[int] = []
     drawing: list[Sequence] = []
+    starts: list[int] = []
     size = cache.page_size
     for piece in (*decodes, *chunks):
+        starts.append(len(tokens))
         sequence, begin = piece.sequence, piece.sequence.computed
         span = range(begin, begin + piece.count)
         tokens += sequence.tokens[begin : begin + piece.count]
@@ -54,6 +59,8 @@ def build(pieces: Rows[Piece], cache: KVCache, dtype: torch.dtype, device: torch
         buckets.append(_chunk_bucket(piece, start, size, dtype, device))
         start += piece.count
     return Batch(
+        (*decodes, *chunks),
+        tuple(starts),
         torch.tensor(tokens, device=device),
         torch.tensor(positions, device=device),
         torch.tensor(keep, dtype=torch.int64, device=device),

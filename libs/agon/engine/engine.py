@@ -5,61 +5,32 @@ draws a token for every sequence that has caught up. Requests join and leave bet
 """
 
 import logging
-import secrets
 import time
 from collections import deque
 from collections.abc import Sequence as Rows
-from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import torch
 
-from agon.engine.batch import Batch, build
-from agon.engine.events import Admitted, Event, Failed, Finished, Tokens
+from agon.engine.answers import Answer, answer_of
+from agon.engine.events import Admitted, Event, Failed, Finished, Times, Tokens
 from agon.engine.hub import resolve
+from agon.engine.intake import Intake
 from agon.engine.kv import KVCache
 from agon.engine.model import LanguageModel
 from agon.engine.pages import PagePool
 from agon.engine.params import MIB, Limits, Prompt, Request, SamplingParams
+from agon.engine.runner import Runner
 from agon.engine.sampler import Row, sample
 from agon.engine.scheduler import Piece, Scheduler
-from agon.engine.sequence import Drawing, Group, Sequence
+from agon.engine.sequence import Group, Sequence
 from agon.engine.tokenizer import Tokenizer
-from agon.errors import AgonError, Cancelled, ContextTooLong, EngineFailed, Expired, InvalidRequest
+from agon.errors import AgonError, Cancelled, EngineFailed, Expired, InvalidRequest
 
 _log = logging.getLogger(__name__)
 _INTAKE = 32  # prompts encoded per step: a burst of new requests holds up running ones only so long
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """One answer to a prompt. `finish_reason` is `stop` or `length`."""
-
-    text: str
-    token_ids: list[int]
-    finish_reason: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What `generate` returns for a prompt. `text`, `token_ids` and `finish_reason` are the first choice's."""
-
-    choices: list[Choice]
-    usage: dict[str, int]
-
-    @property
-    def text(self) -> str:
-        return self.choices[0].text
-
-    @property
-    def token_ids(self) -> list[int]:
-        return self.choices[0].token_ids
-
-    @property
-    def finish_reason(self) -> str | None:
-        return self.choices[0].finish_reason
+_NAN = "the model's output for this request is not a number"
 
 
 class Engine:
@@ -76,16 +47,15 @@ class Engine:
         self.context_length = min(wanted, pages * limits.page_size)
         """The most tokens of prompt and answer together."""
         self.scheduler = Scheduler(PagePool(pages), limits)
-        self._cache = KVCache(shape, pages, limits.page_size, model.device)
-        self._end_ids = model.eos_ids | tokenizer.eos_ids
-        self._defaults = model.generation_defaults
-        self._inbox: deque[Request | str] = deque()  # requests to take and keys to cancel, in the order they came
+        self._runner = Runner(model, KVCache(shape, pages, limits.page_size, model.device))
+        self._intake = Intake(model, tokenizer, self.context_length)
+        # Requests to take and keys to cancel, in the order they came, with the moment they came.
+        self._inbox: deque[tuple[Request | str, float]] = deque()
         self._groups: dict[str, Group] = {}
-        self._arrivals = 0
         torch.set_num_threads(limits.threads)
         _log.info(
             "the KV cache takes up to %.0f MiB: %d pages of %d tokens, context %d",
-            self._cache.bytes / MIB, pages, limits.page_size, self.context_length,
+            self.cache_bytes / MIB, pages, limits.page_size, self.context_length,
         )  # fmt: skip
 
     @classmethod
@@ -97,6 +67,11 @@ class Engine:
         return cls(LanguageModel.from_pretrained(folder, dtype, device), Tokenizer.from_pretrained(folder), limits)
 
     @property
+    def cache_bytes(self) -> int:
+        """What the KV cache takes of the memory when all of it is in use."""
+        return self._runner.cache.bytes
+
+    @property
     def cache_used(self) -> float:
         """Share of the KV cache's pages in use, 0 to 1."""
         pool = self.scheduler.pool
@@ -106,7 +81,7 @@ class Engine:
     def counts(self) -> tuple[int, int]:
         """Requests that have sequences in the running batch, and all others that have not ended."""
         running = {sequence.key for sequence in tuple(self.scheduler.running)}
-        known = len(self._groups) + sum(isinstance(entry, Request) for entry in tuple(self._inbox))
+        known = len(self._groups) + sum(isinstance(entry, Request) for entry, _ in tuple(self._inbox))
         return len(running), known - len(running)
 
     @property
@@ -117,11 +92,11 @@ class Engine:
     def submit(self, request: Request) -> None:
         """Take a request; all that comes of it, refusal included, are events of later steps. Exactly one of them is
         `Finished` or `Failed`. A request under a key that is still here ends the older one first, as `cancel` would."""
-        self._inbox.append(request)
+        self._inbox.append((request, time.monotonic()))
 
     def cancel(self, key: str) -> None:
         """End a request at the next step with `Failed(Cancelled)`. Unknown keys are ignored."""
-        self._inbox.append(key)
+        self._inbox.append((key, time.monotonic()))
 
     def generate(
         self, prompts: Rows[Prompt], params: SamplingParams | Rows[SamplingParams] | None = None
@@ -141,13 +116,13 @@ class Engine:
         while self.busy:
             for event in self.step():
                 told[event.key].append(event)
-        return [_answer(events, wanted.n) for events, wanted in zip(told.values(), each, strict=True)]
+        return [answer_of(events, wanted.n) for events, wanted in zip(told.values(), each, strict=True)]
 
     @torch.inference_mode()
     def step(self) -> list[Event]:
         """Run the model once on as many tokens as the limits allow, and tell what happened. Never raises."""
         events: list[Event] = []
-        self._intake(events)
+        self._read_inbox(events)
         self._expire(events)
         pieces: list[Piece] = []
         try:
@@ -159,25 +134,24 @@ class Engine:
             # Without a plan nobody knows whose fault it was.
             keys = {piece.sequence.key for piece in pieces} or set(self._groups)
             for key in sorted(keys & self._groups.keys()):
-                self._fail(key, EngineFailed("the model failed while it worked on this request"), events)
+                self._fail(key, EngineFailed("the model failed while it worked on this request"), events, dirty=True)
         return events
 
-    def _intake(self, events: list[Event]) -> None:
+    def _read_inbox(self, events: list[Event]) -> None:
         encoded = 0
         while self._inbox and encoded < _INTAKE:
-            entry = self._inbox.popleft()
+            entry, arrived_at = self._inbox.popleft()
             key = entry if isinstance(entry, str) else entry.key
             self._fail(key, Cancelled("the request was cancelled"), events)
             if isinstance(entry, Request):
                 encoded += 1
-                self._take(entry, events)
+                self._take(entry, arrived_at, events)
 
-    def _take(self, request: Request, events: list[Event]) -> None:
+    def _take(self, request: Request, arrived_at: float, events: list[Event]) -> None:
         prompt: list[int] = []
         try:
             prompt = self.tokenizer.encode(request.prompt, self.context_length)
-            group = self._group(request, prompt)
-            ended = self._replay(group)
+            group, ended = self._intake.open(request, prompt, arrived_at)
         except AgonError as error:
             events.append(Failed(request.key, error, len(prompt)))
         except Exception:
@@ -185,64 +159,13 @@ class Engine:
             events.append(Failed(request.key, InvalidRequest("the prompt could not be encoded", param="prompt")))
         else:
             self._groups[request.key] = group
-            events.append(Admitted(request.key, group.prompt_tokens))
+            found = len(self.scheduler.find(group.leader)) * self.limits.page_size if group.leader else 0
+            events.append(Admitted(request.key, group.prompt_tokens, min(found, group.prompt_tokens)))
             events += ended
-            if group.open:
-                # The others share what the first one computes of the prompt.
-                first, *group.waiting_for_prompt = group.open.values()
-                self.scheduler.add(first)
+            if group.leader:
+                self.scheduler.add(group.leader)
             else:
                 self._finish(group, events)
-
-    def _group(self, request: Request, prompt: list[int]) -> Group:
-        params = request.params
-        room = self.context_length - len(prompt)
-        if not prompt:
-            raise InvalidRequest("the prompt has no tokens", param="prompt")
-        for token in chain(prompt, *request.emitted):
-            if not 0 <= token < self.model.vocabulary:
-                raise InvalidRequest(
-                    f"the token id {token} is not in the model's vocabulary of {self.model.vocabulary}", param="prompt"
-                )
-        if room < 1:
-            raise ContextTooLong(
-                f"the prompt has {len(prompt)} tokens, the model's context is {self.context_length} with the answer; "
-                "shorten the prompt", param="messages" if not isinstance(request.prompt, str) else "prompt",
-            )  # fmt: skip
-        default = self._defaults
-        greedy = default.get("do_sample") is False
-        drawing = Drawing(
-            temperature=_first(params.temperature, 0.0 if greedy else default.get("temperature"), 1.0),
-            top_k=_first(params.top_k, default.get("top_k"), 0),
-            top_p=_first(params.top_p, default.get("top_p"), 1.0),
-            seed=secrets.randbits(63) if params.seed is None else params.seed,
-            stop=tuple(params.stop),
-            end_ids=frozenset() if params.ignore_eos else self._end_ids,
-            limit=min(params.max_tokens or room, room),
-        )
-        self._arrivals += 1
-        group = Group(request, len(prompt), {})
-        for choice in range(params.n):
-            order = (request.priority, self._arrivals, choice)
-            emitted = request.emitted[choice] if choice < len(request.emitted) else ()
-            group.completion_tokens += len(emitted)
-            if choice >= len(request.ended) or request.ended[choice] is None:
-                group.open[choice] = Sequence(request.key, choice, order, prompt, drawing)
-        return group
-
-    def _replay(self, group: Group) -> list[Event]:
-        """Rebuild each choice from what earlier attempts emitted. A choice that this ends gets its last event only now:
-        the earlier attempt did not live to tell."""
-        events: list[Event] = []
-        for choice, sequence in list(group.open.items()):
-            emitted = group.request.emitted[choice] if choice < len(group.request.emitted) else ()
-            for token in emitted:
-                text = sequence.push(token, self.tokenizer)
-                if sequence.finish_reason:
-                    events.append(Tokens(sequence.key, choice, len(emitted), (), text, sequence.finish_reason))
-                    del group.open[choice]
-                    break
-        return events
 
     def _expire(self, events: list[Event]) -> None:
         moment = time.time()
@@ -254,28 +177,32 @@ class Engine:
             self._fail(key, Expired("the request's deadline passed before its answer was complete"), events)
 
     def _compute(self, pieces: list[Piece], events: list[Event]) -> None:
-        if dirty := self.scheduler.pool.take_dirty():
-            self._cache.clear(dirty)
-        batch = build(pieces, self._cache, self.model.dtype, self.model.device)
-        logits = self.model.forward(batch.tokens, batch.positions, batch.keep, batch.paged)
-        drawn = sample(logits, [_row(sequence) for sequence in batch.drawing]).tolist() if batch.drawing else []
+        moment = time.monotonic()
         for piece in pieces:
-            piece.sequence.computed += piece.count
-        self._tell(batch, drawn, events)
+            group = self._groups[piece.sequence.key]
+            group.started_at = group.started_at or moment
+        computed = self._runner.run(pieces, self.scheduler.pool.take_dirty())
+        rows = [_row(sequence) for sequence in computed.drawing]
+        drawn = sample(computed.logits, rows).tolist() if rows else []
+        for piece in computed.broken:
+            self._fail(piece.sequence.key, EngineFailed(_NAN), events, dirty=True)
+        for piece in pieces:
+            if piece.sequence.key in self._groups:
+                self.scheduler.advance(piece)
+        self._tell(computed.drawing, drawn, events)
 
-    def _tell(self, batch: Batch, drawn: list[int], events: list[Event]) -> None:
-        for sequence, token in zip(batch.drawing, drawn, strict=True):
+    def _tell(self, drawing: Rows[Sequence], drawn: list[int], events: list[Event]) -> None:
+        for sequence, token in zip(drawing, drawn, strict=True):
             group = self._groups.get(sequence.key)
             if group is None:
-                continue  # another choice of its request has just failed
+                continue  # it has just failed, or another choice of its request has
             if token < 0:
-                error = EngineFailed("the model's output for this request is not a number")
-                self._fail(sequence.key, error, events)
+                self._fail(sequence.key, EngineFailed(_NAN), events)
                 continue
-            sequence.proved = sequence.computed
-            for other in group.waiting_for_prompt:
-                self.scheduler.fork(other, sequence)
-            group.waiting_for_prompt = []
+            group.drawn_at = group.drawn_at or time.monotonic()
+            for other in group.followers:
+                self.scheduler.add(other)
+            group.followers = []
             at = sequence.answered
             try:
                 text = sequence.push(token, self.tokenizer)
@@ -294,46 +221,22 @@ class Engine:
     def _finish(self, group: Group, events: list[Event]) -> None:
         key = group.request.key
         del self._groups[key]
-        events.append(Finished(key, group.prompt_tokens, group.completion_tokens))
+        times = None
+        if group.started_at is not None and group.drawn_at is not None:
+            first, drawn = group.started_at, group.drawn_at
+            times = Times(first - group.arrived_at, drawn - first, time.monotonic() - drawn)
+        events.append(Finished(key, group.prompt_tokens, group.completion_tokens, group.cached_tokens, times))
 
-    def _fail(self, key: str, error: AgonError, events: list[Event]) -> None:
+    def _fail(self, key: str, error: AgonError, events: list[Event], *, dirty: bool = False) -> None:
         """End a request if it is here, and take back all that it holds."""
         group = self._groups.pop(key, None)
         if group is None:
             return
         for sequence in group.open.values():
-            self.scheduler.remove(sequence)
+            self.scheduler.remove(sequence, dirty=dirty)
         events.append(Failed(key, error, group.prompt_tokens, group.completion_tokens))
 
 
 def _row(sequence: Sequence) -> Row:
     drawing = sequence.drawing
     return Row(drawing.temperature, drawing.top_k, drawing.top_p, drawing.seed, sequence.choice, sequence.answered)
-
-
-def _first(*values: Any) -> Any:
-    """The first value that is given."""
-    return next(value for value in values if value is not None)
-
-
-def _answer(events: list[Event], n: int) -> Answer:
-    *_, last = events
-    if isinstance(last, Failed):
-        raise last.error
-    texts = [""] * n
-    tokens: list[list[int]] = [[] for _ in range(n)]
-    reasons: list[str | None] = [None] * n
-    for event in events:
-        if isinstance(event, Tokens):
-            texts[event.choice] += event.text
-            tokens[event.choice] += event.token_ids
-            reasons[event.choice] = event.finish_reason
-    usage = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0, "cached_tokens": 0}
-    if isinstance(last, Finished):
-        usage = {
-            "prompt_tokens": last.prompt_tokens,
-            "completion_tokens": last.completion_tokens,
-            "total_tokens": last.prompt_tokens + last.completion_tokens,
-            "cached_tokens": last.cached_tokens,
-        }
-    return Answer([Choice(*parts) for parts in zip(texts, tokens, reasons, strict=True)], usage)

@@ -1,7 +1,7 @@
 """What happens to a request, in this order: `Admitted`, perhaps `Scored`, `Tokens`..., then exactly one `Finished` or
 `Failed`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 
@@ -26,7 +26,7 @@ class TokenLogprob(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Admitted:
-    """The prompt was accepted. `cached_tokens` of its tokens need no computing."""
+    """The prompt was accepted. `cached_tokens` of its tokens need no computing, as it looks now."""
 
     key: str
     prompt_tokens: int
@@ -60,6 +60,15 @@ class Tokens:
 
 
 @dataclass(frozen=True, slots=True)
+class Times:
+    """Where a request's time went in the engine, in seconds: until it ran, until its first token, until its last."""
+
+    queue: float
+    prefill: float
+    decode: float
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """All choices have ended by themselves. `completion_tokens` counts all tokens, those of earlier attempts too."""
 
@@ -67,6 +76,8 @@ class Finished:
     prompt_tokens: int
     completion_tokens: int
     cached_tokens: int = 0
+    times: Times | None = field(default=None, compare=False)
+    """None when nothing was computed."""
 
 
 @dataclass(frozen=True, slots=True)

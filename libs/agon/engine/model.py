@@ -23,6 +23,8 @@ class LanguageModel:
         refuse_unserved(model.config)
         model.set_attn_implementation(NAME)
         self._model = model.eval()
+        self._hidden: Tensor | None = None
+        model.base_model.register_forward_hook(self._keep_hidden)
         self.config = model.config
         self.device: torch.device = model.device
         self.dtype: torch.dtype = model.dtype
@@ -73,13 +75,24 @@ class LanguageModel:
             found.update([] if eos is None else [eos] if isinstance(eos, int) else eos)
         return frozenset(found)
 
-    def forward(self, tokens: Tensor, positions: Tensor, keep: Tensor, paged: PagedAttention) -> Tensor:
-        """Logits (fp32 or better) of the packed tokens at the indices `keep`: len(keep) x vocabulary."""
+    def forward(self, tokens: Tensor, positions: Tensor, keep: Tensor, paged: PagedAttention) -> tuple[Tensor, Tensor]:
+        """Logits (fp32 or better) of the packed tokens at the indices `keep`: len(keep) x vocabulary; and for every
+        token whether its last hidden state is finite.
+
+        Each token attends to itself in every layer, and what is not a number stays in its residual stream to the end:
+        a finite token has written finite keys and values in all layers.
+        """
         output = self._model(
             input_ids=tokens[None], position_ids=positions[None], use_cache=False, logits_to_keep=keep, paged=paged
         )
+        assert self._hidden is not None
+        hidden, self._hidden = self._hidden, None
+        finite = hidden[0].sum(-1, dtype=torch.promote_types(hidden.dtype, torch.float32)).isfinite()
         logits: Tensor = output.logits[0]
-        return logits if logits.dtype == torch.float64 else logits.float()
+        return logits if logits.dtype == torch.float64 else logits.float(), finite
+
+    def _keep_hidden(self, module: Any, inputs: Any, output: Any) -> None:
+        self._hidden = output.last_hidden_state
 
 
 def refuse_unserved(config: Any) -> None:

@@ -66,6 +66,10 @@ class Request:
     """Epoch seconds after which nobody wants the answer."""
     priority: int = 0
     """Lower goes first; the newest of the highest number is preempted first."""
+    adapter: str | None = None
+    """What adapts the model for this request; None for the model as it is."""
+    salt: str = ""
+    """Requests share cached prompts only with requests of the same salt: whose they are belongs in it."""
 
 
 @dataclass(frozen=True, slots=True)

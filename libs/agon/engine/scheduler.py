@@ -4,6 +4,7 @@ A decode is a sequence with one token to go, a prompt is one with many; a resume
 """
 
 from bisect import insort
+from collections import deque
 from dataclasses import dataclass
 from operator import attrgetter
 
@@ -29,13 +30,17 @@ class Piece:
 
 
 class Scheduler:
-    """Keeps `running` (all pages for their tokens taken) and `waiting`, both in order, and plans steps."""
+    """Keeps `running` (all pages for their tokens taken) and `waiting` (no pages), both in order, and plans steps."""
 
     def __init__(self, pool: PagePool, limits: Limits) -> None:
         self.pool = pool
         self.running: list[Sequence] = []
         self.waiting: list[Sequence] = []
         self.preemptions = 0
+        self.prefix_queries = 0
+        """Tokens of sequences that came to run for the first time."""
+        self.prefix_hits = 0
+        """How many of these were found in the cache."""
         self._page_size = limits.page_size
         self._max_sequences = limits.max_sequences
         self._budget = limits.max_batch_tokens
@@ -44,88 +49,114 @@ class Scheduler:
     def pages_for(self, tokens: int) -> int:
         return -(-tokens // self._page_size)
 
+    def find(self, sequence: Sequence) -> list[int]:
+        """The published pages that a sequence begins with. The one that holds its last token is never among them: that
+        token must be computed for its logits."""
+        most = (len(sequence.tokens) - 1) // self._page_size
+        return self.pool.find(sequence.chain_of(most, self._page_size), sequence.tokens, self._page_size)
+
     def add(self, sequence: Sequence) -> None:
         """Let a sequence wait for its turn. It must fit the pool alone: the caller has refused what cannot."""
         insort(self.waiting, sequence, key=_order)
 
-    def fork(self, sequence: Sequence, leader: Sequence) -> None:
-        """Add a sequence with the same prompt as `leader`, which has computed it: the prompt's full pages are shared,
-        except the one that holds its last token, which must be computed for its logits."""
-        shared = (sequence.prompt_length - 1) // self._page_size
-        sequence.pages = self.pool.share(leader.pages[:shared])
-        sequence.computed = sequence.proved = shared * self._page_size
-        self.add(sequence)
-
-    def remove(self, sequence: Sequence) -> None:
-        """Forget a sequence and take its pages back."""
+    def remove(self, sequence: Sequence, *, dirty: bool = False) -> None:
+        """Forget a sequence and take its pages back; `dirty` when what it computed last may hold anything."""
         for queue in (self.running, self.waiting):
             if sequence in queue:
                 queue.remove(sequence)
-        self._release(sequence)
+        self._release(sequence, dirty=dirty)
+
+    def advance(self, piece: Piece) -> None:
+        """A piece was computed, and its keys and values are known to be numbers: others may find its full pages."""
+        sequence, size = piece.sequence, self._page_size
+        sequence.computed += piece.count
+        full = sequence.computed // size
+        if full > sequence.published:
+            chain = sequence.chain_of(full, size)
+            for index in range(sequence.published, full):
+                tokens = sequence.tokens[index * size : (index + 1) * size]
+                self.pool.publish(sequence.pages[index], chain[index], chain[index + 1], tokens)
+            sequence.published = full
 
     def plan(self) -> list[Piece]:
         """The next step's work, decodes first. Empty only when there is nothing to do."""
-        pieces: list[Piece] = []
+        self._make_way()
         budget = self._budget
         preemptions = self.preemptions
+        pieces: list[Piece] = []
         for sequence in [sequence for sequence in self.running if sequence.missing == 1]:
             if sequence.pages and self._grow(sequence):
                 pieces.append(Piece(sequence, 1))
                 budget -= 1
-        for sequence in self.running:
-            if budget and sequence.missing > 1:
-                pieces.append(Piece(sequence, min(sequence.missing, budget)))
-                budget -= pieces[-1].count
+        behind = deque(sequence for sequence in self.running if sequence.missing > 1)
         # Whoever was preempted in this step does not come back in the same step.
-        while budget and self.waiting and preemptions == self.preemptions and self._admit(self.waiting[0]):
-            sequence = self.waiting.pop(0)
-            insort(self.running, sequence, key=_order)
+        admitting = preemptions == self.preemptions
+        while budget > 0:
+            if admitting and self.waiting and not (behind and behind[0].order < self.waiting[0].order):
+                admitting = self._admit(self.waiting[0])
+                if not admitting:
+                    continue
+                sequence = self.waiting.pop(0)
+                insort(self.running, sequence, key=_order)
+            elif behind:
+                sequence = behind.popleft()
+            else:
+                break
             pieces.append(Piece(sequence, min(sequence.missing, budget)))
             budget -= pieces[-1].count
         return pieces
 
-    def _admit(self, sequence: Sequence) -> bool:
-        """Take the pages for all tokens of a waiting sequence, if it may join now."""
+    def _make_way(self) -> None:
+        """Preempt those of lower priority until the first in line can join."""
+        while self.waiting and self.running and self.waiting[0].priority < self.running[-1].priority:
+            head = self.waiting[0]
+            if self._fits(head, self.find(head)):
+                return
+            self._preempt(self.running[-1])
+
+    def _fits(self, sequence: Sequence, found: list[int]) -> bool:
+        """Whether a sequence may join those that run."""
         if len(self.running) >= self._max_sequences:
             return False
-        if self.running:
-            if self.pool.free - self._lacking(sequence) < self._watermark:
-                return False
-        else:
-            # Nobody runs, so only shares of waiting choices can be in the way, and the first in line must go on.
-            while self.pool.free < self._lacking(sequence):
-                self._preempt(self._newest_holder())
-        sequence.pages += self.pool.take(self._lacking(sequence))
-        return True
+        wanted = self.pages_for(len(sequence.tokens)) - len(found) + self.pool.idle(found)
+        # Alone it may have all there is: it was not taken if that is too little.
+        return not self.running or self.pool.free - wanted >= self._watermark
 
-    def _lacking(self, sequence: Sequence) -> int:
-        """Pages that a sequence still needs for the tokens it has."""
-        return self.pages_for(len(sequence.tokens)) - len(sequence.pages)
+    def _admit(self, sequence: Sequence) -> bool:
+        """Take the pages for all tokens of a waiting sequence, if it may join now."""
+        found = self.find(sequence)
+        if not self._fits(sequence, found):
+            return False
+        sequence.pages = self.pool.share(found)
+        sequence.pages += self.pool.take(self.pages_for(len(sequence.tokens)) - len(found))
+        sequence.computed = len(found) * self._page_size
+        sequence.published = len(found)
+        if sequence.cached is None:
+            sequence.cached = sequence.computed
+            self.prefix_queries += len(sequence.tokens)
+            self.prefix_hits += sequence.cached
+        return True
 
     def _grow(self, sequence: Sequence) -> bool:
         """Make sure that there is a page for the sequence's next token; False when it had to give way itself."""
         if self.pages_for(sequence.computed + 1) <= len(sequence.pages):
             return True
         while not self.pool.free:
-            victim = self._newest_holder()
+            victim = self.running[-1]
             self._preempt(victim)
             if victim is sequence:
                 return False
         sequence.pages += self.pool.take(1)
         return True
 
-    def _newest_holder(self) -> Sequence:
-        return max((s for s in (*self.running, *self.waiting) if s.pages), key=_order)
-
     def _preempt(self, sequence: Sequence) -> None:
         """Take a sequence's pages; it waits, and computes its tokens again when there is room."""
         self.preemptions += 1
         self._release(sequence)
-        if sequence in self.running:
-            self.running.remove(sequence)
-            self.add(sequence)
+        self.running.remove(sequence)
+        self.add(sequence)
 
-    def _release(self, sequence: Sequence) -> None:
-        self.pool.release(sequence.pages, dirty=sequence.computed > sequence.proved)
+    def _release(self, sequence: Sequence, *, dirty: bool = False) -> None:
+        self.pool.release(sequence.pages, dirty=dirty)
         sequence.pages = []
-        sequence.computed = sequence.proved = 0
+        sequence.computed = sequence.published = 0

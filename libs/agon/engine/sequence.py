@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from agon.engine.detokenize import TextStream
+from agon.engine.pages import link
 from agon.engine.params import Request
 from agon.engine.tokenizer import Tokenizer
 
@@ -26,11 +27,13 @@ class Sequence:
     """`computed` of `tokens` (prompt, then answer) have their keys and values in `pages`; a step makes it catch up."""
 
     __slots__ = (
-        "choice", "computed", "drawing", "finish_reason", "key", "order", "pages", "prompt_length", "proved", "text",
-        "tokens",
+        "cached", "chain", "choice", "computed", "drawing", "finish_reason", "key", "order", "pages", "prompt_length",
+        "published", "text", "tokens",
     )  # fmt: skip
 
-    def __init__(self, key: str, choice: int, order: tuple[int, int, int], prompt: list[int], drawing: Drawing) -> None:
+    def __init__(
+        self, key: str, choice: int, order: tuple[int, int, int], prompt: list[int], drawing: Drawing, root: bytes
+    ) -> None:
         self.key = key
         self.choice = choice
         self.order = order
@@ -41,9 +44,13 @@ class Sequence:
         self.text = TextStream(drawing.stop)
         self.finish_reason: str | None = None
         self.computed = 0
-        self.proved = 0
-        """How many computed tokens have since led to finite logits, which they could not had theirs been NaN."""
         self.pages: list[int] = []
+        self.published = 0
+        """How many of the pages others can find."""
+        self.chain = [root]
+        """The root of its hash chain, then the hashes of its full pages, as far as somebody has asked for them."""
+        self.cached: int | None = None
+        """Tokens that were found in the cache when it first ran; None before."""
 
     @property
     def missing(self) -> int:
@@ -54,6 +61,18 @@ class Sequence:
     def answered(self) -> int:
         """Tokens of the answer so far."""
         return len(self.tokens) - self.prompt_length
+
+    @property
+    def priority(self) -> int:
+        """Lower goes first."""
+        return self.order[0]
+
+    def chain_of(self, pages: int, page_size: int) -> list[bytes]:
+        """The root and the hashes of the first `pages` pages, all of them full."""
+        while len(self.chain) <= pages:
+            end = len(self.chain) * page_size
+            self.chain.append(link(self.chain[-1], self.tokens[end - page_size : end]))
+        return self.chain[: pages + 1]
 
     def push(self, token: int, tokenizer: Tokenizer) -> str:
         """Add a token of the answer and return the text to show for it; sets `finish_reason` when it was the last."""
@@ -72,11 +91,25 @@ class Sequence:
 
 @dataclass(slots=True)
 class Group:
-    """A request in the engine: the sequences of its choices that have not ended, and what it has cost."""
+    """A request in the engine: the sequences of its choices that have not ended, and what it has cost.
+
+    Moments are in seconds of the monotonic clock.
+    """
 
     request: Request
     prompt_tokens: int
     open: dict[int, Sequence]
+    arrived_at: float
+    started_at: float | None = None
+    """When the first of its tokens was computed."""
+    drawn_at: float | None = None
+    """When the first token of its answer was drawn, by this engine."""
+    leader: Sequence | None = None
+    """The choice that goes first: the others wait until it has computed the prompt, whose pages they then find."""
+    followers: list[Sequence] = field(default_factory=list)
     completion_tokens: int = 0
-    waiting_for_prompt: list[Sequence] = field(default_factory=list)
-    """Choices that start once the first has computed the prompt, whose pages they then share."""
+
+    @property
+    def cached_tokens(self) -> int:
+        """Tokens of the prompt that were found in the cache."""
+        return min(self.leader.cached or 0, self.prompt_tokens) if self.leader else 0

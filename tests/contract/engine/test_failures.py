@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from agon.engine.engine import Engine
-from agon.engine.events import Event, Failed, Finished, Tokens
+from agon.engine.events import Admitted, Event, Failed, Finished, Tokens
 from agon.engine.params import Limits, Request, SamplingParams
 from agon.errors import AgonError, Cancelled, ContextTooLong, EngineFailed, Expired, InvalidRequest, SetupError
 from contract.engine.tiny import drain, make_engine, prompts_of, run, told_tokens
@@ -48,13 +48,16 @@ def test_a_nan_fails_its_request_and_leaves_nothing_behind_in_the_pages() -> Non
     assert good_answers(engine) == expected
 
 
-def test_a_prompt_of_nan_that_is_cancelled_halfway_leaves_nothing_behind_either() -> None:
-    expected = good_answers(make_engine(page_size=4))
+def test_a_nan_in_the_first_chunk_of_a_prompt_fails_it_there_and_is_never_found_by_others() -> None:
     engine = poisoned(max_batch_tokens=16, max_sequences=4)
-    engine.submit(Request("bad", [POISON] * 60, GREEDY))
-    engine.step()
-    engine.cancel("bad")
-    assert isinstance(error_of(drain(engine)["bad"]), Cancelled)
+    expected = good_answers(make_engine(page_size=4))
+    engine.submit(Request("bad", [*GOOD[1][:8], POISON, *GOOD[1]], GREEDY))
+    admitted, failed = engine.step()
+    assert isinstance(admitted, Admitted)
+    assert isinstance(error_of([failed]), EngineFailed)
+    assert not engine.busy
+    assert good_answers(engine) == expected
+    assert isinstance(error_of(run(engine, Request("again", [POISON] * 60, GREEDY))["again"]), EngineFailed)
     assert good_answers(engine) == expected
 
 

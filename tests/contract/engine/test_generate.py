@@ -66,7 +66,7 @@ def test_an_end_token_stops_and_is_not_shown() -> None:
     engine = make_engine("llama")
     prompt = prompts_of((12,))[0]
     free = engine.generate([prompt], SamplingParams(temperature=0, max_tokens=20))[0]
-    engine._end_ids = frozenset({free.token_ids[9]})
+    engine._intake.end_ids = frozenset({free.token_ids[9]})
     first = free.token_ids.index(free.token_ids[9])
     ended = engine.generate([prompt], SamplingParams(temperature=0, max_tokens=20))[0]
     assert (ended.token_ids, ended.finish_reason) == (free.token_ids[: first + 1], "stop")
@@ -104,15 +104,15 @@ def test_logits_of_a_chunked_prompt_in_a_batch_equal_a_plain_forward_in_fp32() -
     seen: list[tuple[list[int], torch.Tensor]] = []
     forward = engine.model.forward
 
-    def spying(tokens: Any, positions: Any, keep: Any, paged: Any) -> torch.Tensor:
-        logits = forward(tokens, positions, keep, paged)
+    def spying(tokens: Any, positions: Any, keep: Any, paged: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        logits, finite = forward(tokens, positions, keep, paged)
         running = {s.order: s for s in engine.scheduler.running if s.missing}
         ends = list(running.values())
         for row, at in enumerate(keep.tolist()):
             matching = [s for s in ends if s.tokens[-1] == tokens[at] and len(s.tokens) - 1 == positions[at]]
             if len(matching) == 1:
                 seen.append((list(matching[0].tokens), logits[row].clone()))
-        return logits
+        return logits, finite
 
     engine.model.forward = spying  # type: ignore[method-assign]
     engine.generate(prompts_of((20, 3, 33, 11)), SamplingParams(temperature=0, max_tokens=12, ignore_eos=True))

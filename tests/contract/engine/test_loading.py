@@ -38,7 +38,7 @@ def test_the_models_own_generation_config_fills_what_is_not_asked(folder: Path) 
     engine = Engine.from_pretrained(folder)
     greedy = SamplingParams(temperature=0, max_tokens=8)
     assert engine.generate(prompt, SamplingParams(max_tokens=8)) == engine.generate(prompt, greedy)
-    assert engine._end_ids == {2, 17}
+    assert engine._intake.end_ids == {2, 17}
     GenerationConfig(do_sample=True, top_k=1, eos_token_id=2).save_pretrained(folder)
     engine = Engine.from_pretrained(folder)
     assert engine.generate(prompt, SamplingParams(max_tokens=8)) == engine.generate(prompt, greedy)
@@ -48,8 +48,8 @@ def test_what_the_cache_takes_never_exceeds_its_budget_nor_what_is_useful(folder
     from agon.engine.params import Limits
 
     small = Engine.from_pretrained(folder, Limits(kv_cache_bytes=400_000))
-    assert small._cache.bytes <= 400_000
-    assert sum(t.nbytes for t in (*small._cache.keys, *small._cache.values)) == small._cache.bytes
+    assert small.cache_bytes <= 400_000
+    assert sum(t.nbytes for t in (*small._runner.cache.keys, *small._runner.cache.values)) == small.cache_bytes
     large = Engine.from_pretrained(folder, Limits(max_sequences=2))
     assert large.scheduler.pool.count == 2 * 256 // 16
     tiny = Engine.from_pretrained(folder, Limits(kv_cache_bytes=8 * large.model.cache_shape.page_bytes(16)))

@@ -30,7 +30,10 @@ def test_a_resumed_answer_goes_on_as_it_was_from_every_cut(plan: str) -> None:
         assert told_tokens(told) == told_tokens(deltas[cut:])
         assert told_text(deltas[:cut]) + told_text(told) == told_text(deltas)
         assert told[-1].finish_reason == deltas[-1].finish_reason
-        assert resumed[-1] == whole[-1]
+        end = resumed[-1]
+        assert isinstance(end, Finished)
+        assert (end.prompt_tokens, end.completion_tokens) == (len(PROMPT), len(deltas))
+        assert end.cached_tokens >= len(PROMPT) // 4 * 4  # the whole answer has left its pages
 
 
 def test_choices_that_had_ended_stay_ended_and_are_counted() -> None:
@@ -43,7 +46,7 @@ def test_choices_that_had_ended_stay_ended_and_are_counted() -> None:
     assert told_tokens(resumed, 0) == tokens[0][4:]
     assert told_tokens(resumed, 1) == []
     assert told_tokens(resumed, 2) == tokens[2]
-    assert resumed[-1] == Finished("r", len(PROMPT), 30)
+    assert resumed[-1] == Finished("r", len(PROMPT), 30, len(PROMPT))
 
 
 def test_emitted_tokens_that_end_the_choice_end_it_at_once() -> None:

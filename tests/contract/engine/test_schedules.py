@@ -1,6 +1,8 @@
 """Random schedules: whatever comes and goes, pages add up, each request ends once, and its answer is its own."""
 
 from collections import Counter
+from dataclasses import replace
+from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -12,22 +14,26 @@ from agon.errors import Cancelled, Expired
 from contract.engine.tiny import make_engine, prompts_of, run, told_text, told_tokens
 
 PAGE = 4
-PROMPTS = prompts_of((1, 3, 4, 5, 9, 16, 23))
+# Some begin alike, so that they find each other's pages.
+PROMPTS = [prompt[:length] for prompt in prompts_of((23, 23)) for length in (1, 3, 4, 5, 9, 16, 23)]
 MOST = 16  # tokens of an answer: with the longest prompt they just fit the smallest pool
 LONG_AGO = 1.0
 
 asked = st.builds(
-    lambda prompt, temperature, seed, count, n, priority: (
-        PROMPTS[prompt],
+    lambda prompt, temperature, seed, count, n, priority, salt: Request(
+        "",
+        prompt,
         SamplingParams(temperature=temperature, top_k=20, seed=seed, max_tokens=count, n=n, stop=("qu",)),
-        priority,
+        priority=priority,
+        salt=salt,
     ),
-    st.integers(0, len(PROMPTS) - 1),
+    st.sampled_from(PROMPTS),
     st.sampled_from([0.0, 0.8]),
     st.integers(0, 3),
     st.integers(1, MOST),
     st.sampled_from([1, 1, 1, 3]),
     st.integers(0, 1),
+    st.sampled_from(["", "", "ours"]),
 )
 happening = st.one_of(
     st.tuples(st.just("submit"), asked),
@@ -49,9 +55,12 @@ def pages_add_up(engine: Engine) -> None:
     assert pool.free == pool.count - len(held)
     for sequence in engine.scheduler.running:
         assert sequence.computed <= len(sequence.pages) * PAGE
+        assert sequence.published == sequence.computed // PAGE
+    assert not any(sequence.pages for sequence in engine.scheduler.waiting)
+    assert {content.digest: page for page, content in pool._contents.items()} == pool._published
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     first=st.lists(asked, max_size=6),
     events=st.lists(happening, min_size=1, max_size=25),
@@ -59,9 +68,7 @@ def pages_add_up(engine: Engine) -> None:
     budget=st.integers(6, 24),
     width=st.integers(1, 6),
 )
-def test_any_schedule(
-    first: list[object], events: list[tuple[str, object]], pages: int, budget: int, width: int
-) -> None:
+def test_any_schedule(first: list[Request], events: list[tuple[str, Any]], pages: int, budget: int, width: int) -> None:
     limits = Limits(
         kv_cache_bytes=(pages + 1) * MODEL.cache_shape.page_bytes(PAGE),
         page_size=PAGE,
@@ -70,7 +77,7 @@ def test_any_schedule(
         context_length=64,
     )
     engine = Engine(MODEL, reference_engine.tokenizer, limits)
-    submitted: dict[str, tuple[list[int], SamplingParams]] = {}
+    submitted: dict[str, Request] = {}
     cancelled: set[str] = set()
     late: set[str] = set()
     told: dict[str, list[Event]] = {}
@@ -82,17 +89,16 @@ def test_any_schedule(
 
     for what, value in [*(("submit", each) for each in first), *events]:
         if what in ("submit", "late"):
-            prompt, params, priority = value  # type: ignore[misc]
             key = f"r{len(submitted)}"
-            submitted[key] = prompt, params
             deadline = LONG_AGO if what == "late" else None
             late.update([key] if deadline else [])
-            engine.submit(Request(key, prompt, params, deadline=deadline, priority=priority))
+            submitted[key] = replace(value, key=key, deadline=deadline)
+            engine.submit(submitted[key])
         elif what == "cancel":
             cancelled.add(f"r{value}")
             engine.cancel(f"r{value}")
         else:
-            for _ in range(value):  # type: ignore[call-overload]
+            for _ in range(value):
                 step()
     steps = 0
     while engine.busy:
@@ -101,22 +107,24 @@ def test_any_schedule(
         assert steps < 5000
     assert engine.cache_used == 0
     assert told.keys() == submitted.keys()
-    for key, (prompt, params) in submitted.items():
+    for key, request in submitted.items():
         ends = [event for event in told[key] if isinstance(event, (Finished, Failed))]
         assert ends == told[key][-1:]
         if isinstance(ends[0], Failed):
             assert isinstance(ends[0].error, (Cancelled, Expired))
             assert key in (cancelled if isinstance(ends[0].error, Cancelled) else late)
         else:
-            expected = _alone(prompt, params)
-            for choice in range(params.n):
+            expected = _alone(request)
+            for choice in range(request.params.n):
                 assert told_tokens(told[key], choice) == told_tokens(expected, choice)
                 assert told_text(told[key], choice) == told_text(expected, choice)
 
 
-def _alone(prompt: list[int], params: SamplingParams) -> list[Event]:
-    """What the request is answered with nothing else in the engine and room for everything."""
-    key = repr((prompt, params))
+def _alone(request: Request) -> list[Event]:
+    """What the request is answered with nothing else in the engine, nothing cached and room for everything."""
+    key = repr((request.prompt, request.params))
     if key not in reference_answers:
-        reference_answers[key] = run(reference_engine, Request(key, prompt, params))[key]
+        # A salt of its own: it finds nobody's pages.
+        alone = replace(request, key=key, deadline=None, salt=key)
+        reference_answers[key] = run(reference_engine, alone)[key]
     return reference_answers[key]

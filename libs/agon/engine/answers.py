@@ -1,0 +1,58 @@
+"""What `Engine.generate` returns: the events of a request, put together."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from agon.engine.events import Event, Failed, Finished, Tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One answer to a prompt. `finish_reason` is `stop` or `length`."""
+
+    text: str
+    token_ids: list[int]
+    finish_reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What `generate` returns for a prompt. `text`, `token_ids` and `finish_reason` are the first choice's."""
+
+    choices: list[Choice]
+    usage: dict[str, int]
+
+    @property
+    def text(self) -> str:
+        return self.choices[0].text
+
+    @property
+    def token_ids(self) -> list[int]:
+        return self.choices[0].token_ids
+
+    @property
+    def finish_reason(self) -> str | None:
+        return self.choices[0].finish_reason
+
+
+def answer_of(events: Iterable[Event], n: int) -> Answer:
+    """All events of a request that has ended, put together. Raises the error of one that failed."""
+    texts = [""] * n
+    tokens: list[list[int]] = [[] for _ in range(n)]
+    reasons: list[str | None] = [None] * n
+    usage: dict[str, int] = {}
+    for event in events:
+        if isinstance(event, Tokens):
+            texts[event.choice] += event.text
+            tokens[event.choice] += event.token_ids
+            reasons[event.choice] = event.finish_reason
+        elif isinstance(event, Failed):
+            raise event.error
+        elif isinstance(event, Finished):
+            usage = {
+                "prompt_tokens": event.prompt_tokens,
+                "completion_tokens": event.completion_tokens,
+                "total_tokens": event.prompt_tokens + event.completion_tokens,
+                "cached_tokens": event.cached_tokens,
+            }
+    return Answer([Choice(*parts) for parts in zip(texts, tokens, reasons, strict=True)], usage)

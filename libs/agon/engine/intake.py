@@ -1,0 +1,97 @@
+"""A request becomes sequences: its prompt checked, its parameters filled in, what was emitted before rebuilt."""
+
+import secrets
+from itertools import chain
+from typing import Any
+
+from agon.engine.events import Tokens
+from agon.engine.model import LanguageModel
+from agon.engine.pages import root_of
+from agon.engine.params import Request
+from agon.engine.sequence import Drawing, Group, Sequence
+from agon.engine.tokenizer import Tokenizer
+from agon.errors import ContextTooLong, InvalidRequest
+
+
+class Intake:
+    """Takes requests for one model. All that it refuses is the request's own fault."""
+
+    def __init__(self, model: LanguageModel, tokenizer: Tokenizer, context_length: int) -> None:
+        self.end_ids = model.eos_ids | tokenizer.eos_ids
+        """The tokens that end an answer, unless it ignores them."""
+        self._tokenizer = tokenizer
+        self._vocabulary = model.vocabulary
+        self._defaults = model.generation_defaults
+        self._context_length = context_length
+        self._arrivals = 0
+
+    def open(self, request: Request, prompt: list[int], arrived_at: float) -> tuple[Group, list[Tokens]]:
+        """The group of a request whose prompt is these tokens, and the last events of choices that an earlier attempt
+        had ended without telling.
+
+        Raises `InvalidRequest` or `ContextTooLong` for what cannot be served.
+        """
+        self._check(request, prompt)
+        drawing = self._drawing(request, self._context_length - len(prompt))
+        root = root_of(request.adapter, request.salt)
+        self._arrivals += 1
+        group = Group(request, len(prompt), {}, arrived_at)
+        for choice in range(request.params.n):
+            order = (request.priority, self._arrivals, choice)
+            group.completion_tokens += len(_emitted(request, choice))
+            if choice >= len(request.ended) or request.ended[choice] is None:
+                group.open[choice] = Sequence(request.key, choice, order, prompt, drawing, root)
+        told = self._replay(group)
+        if group.open:
+            group.leader, *group.followers = group.open.values()
+        return group, told
+
+    def _check(self, request: Request, prompt: list[int]) -> None:
+        if not prompt:
+            raise InvalidRequest("the prompt has no tokens", param="prompt")
+        for token in chain(prompt, *request.emitted):
+            if not 0 <= token < self._vocabulary:
+                raise InvalidRequest(
+                    f"the token id {token} is not in the model's vocabulary of {self._vocabulary}", param="prompt"
+                )
+        if len(prompt) >= self._context_length:
+            raise ContextTooLong(
+                f"the prompt has {len(prompt)} tokens, the model's context is {self._context_length} with the answer; "
+                "shorten the prompt", param="messages" if not isinstance(request.prompt, str) else "prompt",
+            )  # fmt: skip
+
+    def _drawing(self, request: Request, room: int) -> Drawing:
+        params, default = request.params, self._defaults
+        greedy = default.get("do_sample") is False
+        return Drawing(
+            temperature=_first(params.temperature, 0.0 if greedy else default.get("temperature"), 1.0),
+            top_k=_first(params.top_k, default.get("top_k"), 0),
+            top_p=_first(params.top_p, default.get("top_p"), 1.0),
+            seed=secrets.randbits(63) if params.seed is None else params.seed,
+            stop=tuple(params.stop),
+            end_ids=frozenset() if params.ignore_eos else self.end_ids,
+            limit=min(params.max_tokens or room, room),
+        )
+
+    def _replay(self, group: Group) -> list[Tokens]:
+        """Rebuild each choice from what earlier attempts emitted. A choice that this ends gets its last event only now:
+        the earlier attempt did not live to tell."""
+        told: list[Tokens] = []
+        for choice, sequence in list(group.open.items()):
+            emitted = _emitted(group.request, choice)
+            for token in emitted:
+                text = sequence.push(token, self._tokenizer)
+                if sequence.finish_reason:
+                    told.append(Tokens(sequence.key, choice, len(emitted), (), text, sequence.finish_reason))
+                    del group.open[choice]
+                    break
+        return told
+
+
+def _emitted(request: Request, choice: int) -> tuple[int, ...]:
+    return request.emitted[choice] if choice < len(request.emitted) else ()
+
+
+def _first(*values: Any) -> Any:
+    """The first value that is given."""
+    return next(value for value in values if value is not None)

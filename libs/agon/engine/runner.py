@@ -1,0 +1,44 @@
+"""Runs the model on a plan: tensors in, logits out, keys and values in the cache."""
+
+from collections.abc import Sequence as Rows
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from agon.engine.batch import build
+from agon.engine.kv import KVCache
+from agon.engine.model import LanguageModel
+from agon.engine.scheduler import Piece
+from agon.engine.sequence import Sequence
+
+
+@dataclass(frozen=True, slots=True)
+class Computed:
+    """What a step's forward pass gave: `logits`, a row for each of `drawing` in that order, and the `broken` pieces:
+    those with a token whose output is not a number, and whose keys and values may not be one either."""
+
+    logits: Tensor
+    drawing: tuple[Sequence, ...]
+    broken: tuple[Piece, ...]
+
+
+class Runner:
+    """One model and its cache."""
+
+    def __init__(self, model: LanguageModel, cache: KVCache) -> None:
+        self.model = model
+        self.cache = cache
+
+    def run(self, pieces: Rows[Piece], dirty: list[int]) -> Computed:
+        """Clear the `dirty` pages, then compute all pieces at once."""
+        if dirty:
+            self.cache.clear(dirty)
+        batch = build(pieces, self.cache, self.model.dtype, self.model.device)
+        logits, finite = self.model.forward(batch.tokens, batch.positions, batch.keep, batch.paged)
+        broken: tuple[Piece, ...] = ()
+        if not finite.all():
+            whole = finite.tolist()
+            broken = tuple(
+                p for p, at in zip(batch.pieces, batch.starts, strict=True) if not all(whole[at : at + p.count])
+            )
+        return Computed(logits, batch.drawing, broken)
