@@ -2,7 +2,7 @@
 # Nothing is touched outside this folder but the caches of package managers.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup up test lint bench nano schemas clean
+.PHONY: help setup up test lint bench bench-peers nano schemas clean
 
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do command -v $$p && break; done)
 # The uv that wrote the lock; fetched into .tools if the machine has none that works.
@@ -11,7 +11,7 @@ UV := $(shell uv --version >/dev/null 2>&1 && echo uv || echo .tools/bin/uv)
 BIN := .venv/bin
 
 help: ## What can be made.
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | awk -F '\t' '{printf "  make %-9s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | awk -F '\t' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 setup: .venv/.installed ## Install everything into .venv from the lock; the targets below do so by themselves.
 	@$(BIN)/python -m agon.local.jars
@@ -45,7 +45,15 @@ lint: setup ## Style and types.
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
 bench: setup ## Every figure of the README, measured here; results go to benchmarks/results.
-	@for script in bus_latency bus_throughput memory; do $(BIN)/python benchmarks/$$script.py || exit 1; done
+	@for script in bus_latency bus_throughput memory engine; do $(BIN)/python benchmarks/$$script.py || exit 1; done
+
+# Libraries that only the engine's benchmark runs, beside .venv and behind it on the path: what agon needs stays as locked.
+PEERS := .tools/peers
+PEER := $(UV) pip install -q --python $(BIN)/python --target $(PEERS) --no-deps
+bench-peers: setup ## Fetch the engine's peers; llama.cpp is compiled, which takes a quarter of an hour.
+	@$(PEER) ctranslate2==4.8.5 gguf==0.19.0 diskcache==5.6.3
+	@CMAKE_ARGS="-DLLAVA_BUILD=OFF" $(PEER) llama-cpp-python==0.3.36 || \
+	  echo "llama-cpp-python could not be built (it needs a C++ compiler); the figures go without"
 
 nano: setup ## Train the bundled models again, with their cards.
 	@$(BIN)/python -m agon.nano.train $(ARGS)
