@@ -19,12 +19,12 @@ class Watched:
         self.seconds = 0.0
         forward = engine.model.forward
 
-        def timed(tokens: torch.Tensor, positions: torch.Tensor, keep: torch.Tensor, *rest: Any) -> torch.Tensor:
+        def timed(tokens: torch.Tensor, positions: torch.Tensor, keep: torch.Tensor, *rest: Any) -> Any:
             begin = time.perf_counter()
-            logits = forward(tokens, positions, keep, *rest)
+            output = forward(tokens, positions, keep, *rest)
             self.seconds += time.perf_counter() - begin
             self.steps.append((len(tokens), len(keep)))
-            return logits
+            return output
 
         engine.model.forward = timed  # type: ignore[method-assign, assignment]
 
