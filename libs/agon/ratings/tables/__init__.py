@@ -1,0 +1,10 @@
+"""Tables of votes at the edge: any file that people keep comparisons in, as arrays (with polars, which is late here:
+`agon.ratings` itself never imports it)."""
+
+from agon.ratings.tables.columns import NAMES, Columns
+from agon.ratings.tables.outcomes import WORDS, told_words
+from agon.ratings.tables.reading import Question, read
+from agon.ratings.tables.times import moment
+from agon.ratings.tables.votes import Votes
+
+__all__ = ["NAMES", "WORDS", "Columns", "Question", "Votes", "moment", "read", "told_words"]
