@@ -17,6 +17,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "chat": ("agon.cli.chat:chat", "A conversation in the terminal, tokens as they come."),
     "models": ("agon.cli.models:models", "What exists, what is served, by which workers, with what capacity."),
     "simulate": ("agon.cli.simulate:simulate", "Rule-based voters judge real answers and fill the board."),
+    "rank": ("agon.cli.rank.command:rank", "A leaderboard from any table of votes, no services needed."),
     "topics": ("agon.cli.topics:topics", "Set up the topics of an existing Kafka."),
     "db": ("agon.cli.db:db", "Set up the tables of an existing Postgres."),
 }
@@ -54,4 +55,5 @@ def main() -> None:
       agon up                     everything on this machine; prints `ready URL`
       agon chat                   talk with the best model that is served
       agon simulate --votes 100   fill the leaderboard
+      agon rank votes.csv         a leaderboard from a file
     """

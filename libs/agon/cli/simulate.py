@@ -215,17 +215,12 @@ def _progress(votes: int, quiet: bool) -> Iterator[Callable[[Tally], None]]:
 
 
 def _show(board: Any, tally: Tally, seconds: float) -> None:
-    from rich.console import Console
-    from rich.table import Table
+    from agon.cli.board import board_console, board_table
+    from agon.ratings import Rated, Unranked
 
-    table = Table(title=f"{board['arena']} / {board['slice']}, {board['votes']} votes", title_justify="left")
-    for name in ("rank", "model", "rating", "95 % interval", "votes"):
-        table.add_column(name, justify="left" if name == "model" else "right")
-    for row in board["rows"]:
-        interval = f"{row['lower']:.0f} to {row['upper']:.0f}"
-        table.add_row(str(row["rank"]), row["model"], f"{row['rating']:.0f}", interval, str(row["votes"]))
-    for row in board.get("unranked", ()):
-        table.add_row("", row["model"], row["reason"], "", str(row["votes"]))
-    console = Console()
-    console.print(table)
+    rows = [Rated(**{name: row[name] for name in Rated.__slots__}) for row in board["rows"]]
+    unranked = [Unranked(**{name: row[name] for name in Unranked.__slots__}) for row in board.get("unranked", ())]
+    console = board_console()
+    title = f"{board['arena']} / {board['slice']}, {board['votes']} votes"
+    console.print(board_table(rows, unranked, console, title))
     console.print(f"{tally.votes} votes in {seconds:.0f} s, {tally.votes / seconds:.1f} a second")

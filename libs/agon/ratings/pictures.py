@@ -19,7 +19,8 @@ _STYLE = """
 .agon text{fill:var(--ink)}.agon .soft{fill:var(--soft)}.agon .grid{stroke:var(--line)}
 .agon .band{stroke:var(--band);stroke-width:6;stroke-linecap:round;opacity:.28}.agon .dot{fill:var(--mark)}
 .agon .number{font-variant-numeric:tabular-nums;text-anchor:end}.agon .paper{fill:var(--paper)}
-.agon .high{fill:rgb(var(--high))}.agon .low{fill:rgb(var(--low))}.agon .none{fill:var(--line);opacity:.35}
+.agon .high{fill:rgb(var(--high))}.agon .low{fill:rgb(var(--low))}
+.agon .strong{fill:#fff}.agon .none{fill:var(--line);opacity:.35}
 """
 
 _ROW = 24
@@ -66,9 +67,8 @@ def ladder(rows: Sequence[Rated], title: str) -> str:
 
 
 def win_matrix(cells: PairCells, order: Sequence[str], title: str) -> str:
-    """How often the row's model beat the column's (ties count half), in this order of models; pale where they met less.
-
-    Empty where two models never met.
+    """How often the row's model beat the column's (ties count half), in this order of models; grey where
+    two never met.
     """
     share = win_shares(cells, order)
     n = len(order)
@@ -86,7 +86,8 @@ def win_matrix(cells: PairCells, order: Sequence[str], title: str) -> str:
             f'<text text-anchor="end" font-size="{font}" x="{x0 - 8:.0f}" y="{y + 4:.1f}">{escape(name)}</text>'
         )
         parts.append(
-            f'<text font-size="{font}" transform="translate({x + 3:.1f} {top - 8:.1f}) rotate(-45)">{escape(name)}</text>'
+            f'<text font-size="{font}" transform="translate({x + 3:.1f} {top - 8:.1f}) rotate(-45)">'
+            f"{escape(name)}</text>"
         )
     for i, row in enumerate(order):
         for j, column in enumerate(order):
@@ -101,9 +102,10 @@ def win_matrix(cells: PairCells, order: Sequence[str], title: str) -> str:
             strength = min(1.0, abs(won - 0.5) * 2)
             parts.append(_square(x, y, side, "high" if won >= 0.5 else "low", 0.06 + 0.84 * strength, said))
             if numbers:
+                ink = ' class="strong"' if strength > 0.6 else ""
                 parts.append(
-                    f'<text class="cell" text-anchor="middle" font-size="11" x="{x + side / 2:.1f}" '
-                    f'y="{y + side / 2 + 4:.1f}">{won * 100:.0f}</text>'
+                    f'<text{ink} text-anchor="middle" font-size="11" x="{x + side / 2:.1f}" y="{y + side / 2 + 4:.1f}">'
+                    f"{won * 100:.0f}</text>"
                 )
     legend = (
         "the row beat the column in … % of their votes, a tie is half; blue above 50 %, orange below, grey never met"

@@ -52,6 +52,10 @@ class Report:
     intervals: str
     level: float
     boards: Sequence[Board]
+    by: str | None = None
+    """the column whose values have boards of their own, after the first"""
+    sides: bool = True
+    """whether left and right are where the answers stood, rather than a matter of writing pairs down"""
     findings: Sequence[Finding] = field(default_factory=tuple)
 
     def summary(self) -> str:
@@ -66,6 +70,10 @@ class Report:
         """Which numbers these are, in a line."""
         return f"{self.method}; {self.level * 100:g} % intervals: {self.intervals}"
 
+    def heading(self, board: Board) -> str:
+        """The name of a board among several."""
+        return board.name if board is self.boards[0] or self.by is None else f"{self.by}: {board.name}"
+
     def data(self) -> dict[str, Any]:
         """As JSON has it."""
         return {
@@ -79,6 +87,7 @@ class Report:
             "method": self.method,
             "intervals": self.intervals,
             "level": self.level,
+            "by": self.by,
             "boards": [
                 {
                     "name": board.name,

@@ -1,28 +1,14 @@
-"""Boards on a terminal, with a bar for each interval."""
+"""A report on a terminal."""
 
-import sys
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 from rich.text import Text
 
-from agon.ratings import Rated, Unranked
+from agon.cli.board import board_console, board_table
 
 if TYPE_CHECKING:
     from agon.cli.rank.report import Report
-
-_LONGEST_BAR, _SHORTEST_BAR = 40, 10
-_PIPED = 200
-"""Columns where nobody looks: a table that is piped must not be cut or wrapped."""
-
-REASONS = {
-    "undefeated": "never lost",
-    "winless": "never won",
-    "unconnected": "not comparable",
-}
 
 
 def show(report: "Report") -> None:
@@ -31,7 +17,7 @@ def show(report: "Report") -> None:
     console.print(escape(report.summary()), style="bold", soft_wrap=True)
     console.print(escape(report.how()), style="dim", soft_wrap=True)
     for board in report.boards:
-        title = f"{board.name}, {board.ranking.votes:,} votes" if len(report.boards) > 1 else None
+        title = f"{report.heading(board)}, {board.ranking.votes:,} votes" if len(report.boards) > 1 else None
         console.print(board_table(board.ranking.rows, board.ranking.unranked, console, title))
         for note in board.notes:
             console.print(Text("! ", style="yellow") + Text(note), soft_wrap=True)
@@ -39,58 +25,3 @@ def show(report: "Report") -> None:
         console.print(f"\n{escape(finding.heading)}", style="bold", soft_wrap=True)
         for line in finding.lines:
             console.print(escape(f"  {line}"), soft_wrap=True)
-
-
-def board_console() -> Console:
-    """Standard output; as wide as it needs to be where that is no terminal."""
-    return Console() if sys.stdout.isatty() else Console(width=_PIPED)
-
-
-def board_table(rows: Sequence[Rated], unranked: Sequence[Unranked], console: Console, title: str | None) -> Table:
-    """Ranks with their ranges, ratings with their intervals, votes; below them the models that have no rating."""
-    table = Table(title=title, title_justify="left", title_style="bold")
-    names = max((len(model.model) for model in (*rows, *unranked)), default=5)
-    room = console.width - min(names, 40) - 62
-    bar = min(_LONGEST_BAR, room) if console.is_terminal else _LONGEST_BAR // 2
-    table.add_column("rank", justify="right")
-    table.add_column("range", justify="center", style="dim", no_wrap=True)
-    table.add_column("model", overflow="ellipsis", no_wrap=True)
-    table.add_column("rating", justify="right", style="bold")
-    table.add_column("interval", justify="center", no_wrap=True)
-    if bar >= _SHORTEST_BAR:
-        table.add_column("", no_wrap=True)
-    table.add_column("votes", justify="right")
-    low = min((row.lower for row in rows), default=0.0)
-    high = max((row.upper for row in rows), default=1.0)
-    plain = not (console.encoding or "").lower().startswith("utf")
-    for row in rows:
-        cells = [
-            str(row.rank),
-            f"{row.rank_best}-{row.rank_worst}",
-            Text(row.model),
-            f"{row.rating:.0f}",
-            f"{row.lower:.0f} to {row.upper:.0f}",
-        ]
-        drawn = [interval_bar(row, low, high, bar, plain=plain)] if bar >= _SHORTEST_BAR else []
-        table.add_row(*cells, *drawn, f"{row.votes:,}")
-    for model in unranked:
-        blank = [""] if bar >= _SHORTEST_BAR else []
-        table.add_row("", "", Text(model.model), "", REASONS[model.reason], *blank, f"{model.votes:,}", style="dim")
-    return table
-
-
-def interval_bar(row: Rated, low: float, high: float, width: int, *, plain: bool = False) -> Text:
-    """`width` characters that stand for low to high: a line over the interval, a dot at the rating."""
-    line, dot = ("-", "o") if plain else ("━", "●")
-
-    def at(value: float) -> int:
-        return round((width - 1) * (value - low) / ((high - low) or 1))
-
-    first, middle, last = at(row.lower), at(row.rating), at(row.upper)
-    return Text.assemble(
-        " " * first,
-        (line * (middle - first), "cyan"),
-        (dot, "bold cyan"),
-        (line * (last - middle), "cyan"),
-        " " * (width - 1 - last),
-    )

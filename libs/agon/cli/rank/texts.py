@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from collections.abc import Sequence
 
 from agon.cli.rank.report import Board, Report
 
@@ -32,7 +33,7 @@ def as_markdown(report: Report) -> str:
     parts = [report.summary() + "  ", report.how(), ""]
     for board in report.boards:
         if len(report.boards) > 1:
-            parts += [f"## {board.name}, {board.ranking.votes:,} votes", ""]
+            parts += [f"## {report.heading(board)}, {board.ranking.votes:,} votes", ""]
         parts += [*_markdown_table(board), ""]
         parts += [f"> {note}  " for note in board.notes] + ([""] if board.notes else [])
     for finding in report.findings:
@@ -53,3 +54,15 @@ def _markdown_table(board: Board) -> list[str]:
 
 def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
+
+
+def matrix_csv(order: Sequence[str], shares: Sequence[Sequence[tuple[float, int]]]) -> str:
+    """A line for each pair that met: model, opponent, the share that it won (ties half), and their votes."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("model", "opponent", "won", "votes"))
+    for model, row in zip(order, shares, strict=True):
+        writer.writerows(
+            (model, opponent, round(won, 6), votes) for opponent, (won, votes) in zip(order, row, strict=True) if votes
+        )
+    return text.getvalue()

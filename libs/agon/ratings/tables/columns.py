@@ -48,6 +48,8 @@ class Columns:
     id: str | None = None
     count: str | None = None
     """How many votes a row stands for."""
+    sides: bool = True
+    """whether left and right are where the answers stood"""
     named: str | None = None
     """False where voters knew the models' names: such votes are left out."""
 
@@ -63,9 +65,11 @@ def understand(frame: pl.LazyFrame, names: Sequence[str], told: Mapping[str, str
     if not {"left", "right"} & told.keys():
         frame, names = _spread(frame, names)
     found = {role: told.get(role) or _first(role, names) for role in NAMES}
+    sides = True
     if "outcome" not in told and found["outcome"] == "winner" and "loser" in names and found["left"] is None:
         frame = frame.with_columns(outcome=pl.lit("a"))
         found |= {"left": "winner", "right": "loser", "outcome": "outcome"}
+        sides = False
     if found["outcome"] is None and {*_ONE_HOT[:2]} <= set(names):
         frame, found["outcome"] = frame.with_columns(winner=_one_hot(names)), "winner"
     if found["left"] in ("left", "a") and found["right"] not in ("right", "b"):
@@ -78,7 +82,7 @@ def understand(frame: pl.LazyFrame, names: Sequence[str], told: Mapping[str, str
             param=missing[0],
         )
     left, right, outcome = (str(found.pop(role)) for role in ("left", "right", "outcome"))
-    return frame, Columns(left, right, outcome, **found)
+    return frame, Columns(left, right, outcome, sides=sides, **found)
 
 
 def _first(role: str, names: Sequence[str]) -> str | None:

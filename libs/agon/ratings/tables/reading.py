@@ -14,7 +14,8 @@ from agon.ratings.tables.columns import Columns, understand
 from agon.ratings.tables.files import Table, first_line, scan
 from agon.ratings.tables.outcomes import UNKNOWN, columns_of
 from agon.ratings.tables.times import moments
-from agon.ratings.tables.votes import Votes
+from agon.ratings.tables.votes import VoteTable
+from agon.ratings.votes import Votes
 
 # Names that no file has, for the columns made here.
 _ROW, _LEFT, _RIGHT, _WORD, _COUNT, _ID, _TIME, _BLIND = (f"\0{n}" for n in range(8))
@@ -53,7 +54,7 @@ class _Flaw:
     what: Callable[[int], str]
 
 
-def read(source: str, question: Question) -> Votes:
+def read(source: str, question: Question) -> VoteTable:
     """The votes of a file, a folder of files, or `-` for standard input.
 
     Raises `InvalidRequest` for what is no table of votes, naming row and column, and `OSError` for a file that can't be
@@ -228,23 +229,21 @@ def _votes(
     question: Question,
     left_out: Mapping[str, int],
     read_rows: int,
-) -> Votes:
+) -> VoteTable:
     """Models sorted by name, and only those that have a vote."""
-    left, right = _codes(rows[_LEFT], 0), _codes(rows[_RIGHT], 0)
+    left, right = rows[_LEFT].to_physical().to_numpy(), rows[_RIGHT].to_physical().to_numpy()
     seen = np.zeros(len(names), dtype=np.bool_)
     seen[left] = seen[right] = True
     order = sorted(np.flatnonzero(seen).tolist(), key=lambda code: names[code])
-    new = np.zeros(len(names), dtype=np.int64)
+    new = np.zeros(len(names), dtype=np.int32)
     new[order] = np.arange(len(order))
-    return Votes(
-        models=tuple(names[code] for code in order),
-        left=new[left],
-        right=new[right],
-        outcome=outcome,
+    return VoteTable(
+        votes=Votes(tuple(names[code] for code in order), new[left], new[right], outcome),
         count=rows[_COUNT].cast(pl.Int64).to_numpy() if _COUNT in rows.columns else None,
         rows=rows[_ROW].cast(pl.Int64).to_numpy() + table.first_row,
         carried={name: rows[_CARRIED + name].alias(name) for name in question.carry},
         columns=columns,
+        sides=columns.sides and table.kind != "counts",
         left_out={reason: n for reason, n in left_out.items() if n},
         read=read_rows,
     )
