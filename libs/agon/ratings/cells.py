@@ -11,6 +11,8 @@ from agon.errors import InvalidRequest
 
 Array = npt.NDArray[np.floating[Any]]
 Codes = npt.NDArray[np.integer[Any]]
+Counts = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
 
 Outcome = Literal["a", "b", "tie", "both_bad"]
 
@@ -135,6 +137,11 @@ class PairCells:
             new[self.right[inside]],
             self.counts[inside],
         )
+
+
+def sum_by(codes: Codes, values: Array | Codes, size: int) -> Array:
+    """(size,) the sum of `values` (N,) for each code in 0..size-1."""
+    return np.bincount(codes, values, size).astype(np.float64, copy=False)
 
 
 def _flat(major: Codes, width: int, minor: Codes) -> Codes:

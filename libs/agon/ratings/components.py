@@ -7,11 +7,8 @@ connected (Zermelo 1929, Ford 1957). So components come first, and nothing is fi
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
-from agon.ratings.cells import Array
-
-Flags = npt.NDArray[np.bool_]
+from agon.ratings.cells import Array, Flags
 
 
 def main_component(points: Array, votes: Array) -> list[int]:

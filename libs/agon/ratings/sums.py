@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from agon.ratings.cells import Array, Codes, PairCells
+from agon.ratings.cells import Array, Codes, PairCells, sum_by
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +34,7 @@ class PairSums:
         left_wins, right_wins, ties, both_bad = cells.counts.T
 
         def matrix(forth: Codes, home: Codes) -> Array:
-            flat = np.bincount(there, forth, m * m).astype(np.float64)
-            flat += np.bincount(back, home, m * m)
-            return flat.reshape(m, m)
+            return (sum_by(there, forth, m * m) + sum_by(back, home, m * m)).reshape(m, m)
 
         wins, tied, bad = matrix(left_wins, right_wins), matrix(ties, ties), matrix(both_bad, both_bad)
         return cls(cells.models, wins, tied, bad, wins, tied, bad)

@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from agon.errors import InvalidRequest
-from agon.ratings.cells import CELL, Array, Codes, PairCells
+from agon.ratings.cells import CELL, Array, Codes, Flags, PairCells
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +48,11 @@ class Votes:
         """Counted. Raises `InvalidRequest` for a model that meets itself."""
         return PairCells.of_codes(self.models, self.left, self.right, self.outcome)
 
-    def take(self, rows: Codes | npt.NDArray[np.bool_]) -> "Votes":
+    def take(self, rows: Codes | Flags) -> "Votes":
         """Some of the votes: indices or a mask; all models stay."""
         return Votes(self.models, self.left[rows], self.right[rows], self.outcome[rows])
 
-    def between(self, models: Sequence[str]) -> tuple["Votes", npt.NDArray[np.bool_]]:
+    def between(self, models: Sequence[str]) -> tuple["Votes", Flags]:
         """The votes among some models, with only these (sorted) as `models`; and the mask (N,) of the votes kept."""
         keep = sorted(set(models))
         new = np.full(len(self.models), -1, dtype=self.left.dtype)
