@@ -1,8 +1,6 @@
 """From votes to a board."""
 
-import json
 import random
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,8 +8,7 @@ import pytest
 from agon.errors import InvalidRequest
 from agon.ratings import PairCells, Ranking, rank_models, strong_components
 from agon.ratings.ranking import CENTRE
-
-LEADERBOT = Path(__file__).parents[4].parent / "shared/data/votes/leaderbot/chatbotarena_20240814.json"
+from support.real_votes import chatbot_arena
 
 
 def ranked(votes: list[tuple[str, str, str]]) -> Ranking:
@@ -126,13 +123,8 @@ def test_components_are_those_of_mutual_reachability(seed: int) -> None:
     assert [tuple(c) for c in strong_components(n, heads.tolist(), tails.tolist())] == wanted
 
 
-@pytest.mark.skipif(not LEADERBOT.is_file(), reason="real votes are not on this machine")
 def test_real_votes_are_fitted_to_the_last_digit() -> None:
-    data = json.loads(LEADERBOT.read_text())
-    names = data["models"]
-    ranking = rank_models(
-        PairCells.of((names[i], names[j], counts) for (i, j), counts in zip(data["X"], data["Y"], strict=True))
-    )
+    ranking = rank_models(chatbot_arena())
     assert ranking.votes == 1_670_250
     assert len(ranking.rows) == 129
     assert ranking.fit is not None
