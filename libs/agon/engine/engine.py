@@ -13,6 +13,7 @@ from typing import Self
 
 import torch
 
+from agon.engine.adapter import Adapter, read_adapter
 from agon.engine.answers import Answer, answer_of
 from agon.engine.events import Admitted, Event, Failed, Finished, Times, Tokens
 from agon.engine.hub import resolve
@@ -26,7 +27,7 @@ from agon.engine.sampler import Row, sample
 from agon.engine.scheduler import Piece, Scheduler
 from agon.engine.sequence import Group, Sequence
 from agon.engine.tokenizer import Tokenizer
-from agon.errors import AgonError, Cancelled, EngineFailed, Expired, InvalidRequest
+from agon.errors import AgonError, Cancelled, EngineFailed, Expired, InvalidRequest, ModelNotFound
 
 _log = logging.getLogger(__name__)
 _INTAKE = 32  # prompts encoded per step: a burst of new requests holds up running ones only so long
@@ -47,7 +48,8 @@ class Engine:
         self.context_length = min(wanted, pages * limits.page_size)
         """The most tokens of prompt and answer together."""
         self.scheduler = Scheduler(PagePool(pages), limits)
-        self._runner = Runner(model, KVCache(shape, pages, limits.page_size, model.device))
+        self._runner = Runner(model, KVCache(shape, pages, limits.page_size, model.device), limits.adapter_slots)
+        self._adapters: dict[str, Adapter] = {}
         self._intake = Intake(model, tokenizer, self.context_length)
         # Requests to take and keys to cancel, in the order they came, with the moment they came.
         self._inbox: deque[tuple[Request | str, float]] = deque()
@@ -88,6 +90,24 @@ class Engine:
     def busy(self) -> bool:
         """Whether a step would do anything."""
         return bool(self._inbox or self._groups)
+
+    @property
+    def adapters(self) -> tuple[str, ...]:
+        """The names of the adapters that requests may ask for."""
+        return tuple(self._adapters)
+
+    def load_adapter(self, name: str, folder: str | Path) -> None:
+        """Let requests ask for the LoRA adapter in a folder of peft's under this name, instead of another that had it.
+
+        Reads it at once; may be called from any thread. Raises `SetupError` with the reason when it cannot be served.
+        """
+        adapter = read_adapter(name, Path(folder).expanduser(), self.model.linears, self.limits.adapter_rank)
+        self._adapters[name] = adapter
+
+    def drop_adapter(self, name: str) -> None:
+        """Take no more requests for an adapter; those it has go on to their end. Raises `ModelNotFound`."""
+        if self._adapters.pop(name, None) is None:
+            raise ModelNotFound(f"there is no adapter {name}")
 
     def submit(self, request: Request) -> None:
         """Take a request; all that comes of it, refusal included, are events of later steps. Exactly one of them is
@@ -151,7 +171,7 @@ class Engine:
         prompt: list[int] = []
         try:
             prompt = self.tokenizer.encode(request.prompt, self.context_length)
-            group, ended = self._intake.open(request, prompt, arrived_at)
+            group, ended = self._intake.open(request, prompt, self._adapter(request.adapter), arrived_at)
         except AgonError as error:
             events.append(Failed(request.key, error, len(prompt)))
         except Exception:
@@ -166,6 +186,13 @@ class Engine:
                 self.scheduler.add(group.leader)
             else:
                 self._finish(group, events)
+
+    def _adapter(self, name: str | None) -> Adapter | None:
+        if name is None:
+            return None
+        if name not in self._adapters:
+            raise ModelNotFound(f"there is no adapter {name}", param="model")
+        return self._adapters[name]
 
     def _expire(self, events: list[Event]) -> None:
         moment = time.time()

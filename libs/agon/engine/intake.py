@@ -4,6 +4,7 @@ import secrets
 from itertools import chain
 from typing import Any
 
+from agon.engine.adapter import Adapter
 from agon.engine.events import Tokens
 from agon.engine.model import LanguageModel
 from agon.engine.pages import root_of
@@ -25,7 +26,9 @@ class Intake:
         self._context_length = context_length
         self._arrivals = 0
 
-    def open(self, request: Request, prompt: list[int], arrived_at: float) -> tuple[Group, list[Tokens]]:
+    def open(
+        self, request: Request, prompt: list[int], adapter: Adapter | None, arrived_at: float
+    ) -> tuple[Group, list[Tokens]]:
         """The group of a request whose prompt is these tokens, and the last events of choices that an earlier attempt
         had ended without telling.
 
@@ -33,14 +36,14 @@ class Intake:
         """
         self._check(request, prompt)
         drawing = self._drawing(request, self._context_length - len(prompt))
-        root = root_of(request.adapter, request.salt)
+        root = root_of(adapter.digest if adapter else None, request.salt)
         self._arrivals += 1
         group = Group(request, len(prompt), {}, arrived_at)
         for choice in range(request.params.n):
             order = (request.priority, self._arrivals, choice)
             group.completion_tokens += len(_emitted(request, choice))
             if choice >= len(request.ended) or request.ended[choice] is None:
-                group.open[choice] = Sequence(request.key, choice, order, prompt, drawing, root)
+                group.open[choice] = Sequence(request.key, choice, order, prompt, drawing, root, adapter)
         told = self._replay(group)
         if group.open:
             group.leader, *group.followers = group.open.values()

@@ -75,6 +75,12 @@ class LanguageModel:
             found.update([] if eos is None else [eos] if isinstance(eos, int) else eos)
         return frozenset(found)
 
+    @property
+    def linears(self) -> dict[str, torch.nn.Linear]:
+        """The linear layers by their path, without the one that makes logits: what an adapter may adapt."""
+        head = self._model.get_output_embeddings()
+        return {path: m for path, m in self._model.named_modules() if isinstance(m, torch.nn.Linear) and m is not head}
+
     def forward(self, tokens: Tensor, positions: Tensor, keep: Tensor, paged: PagedAttention) -> tuple[Tensor, Tensor]:
         """Logits (fp32 or better) of the packed tokens at the indices `keep`: len(keep) x vocabulary; and for every
         token whether its last hidden state is finite.

@@ -67,7 +67,7 @@ class Request:
     priority: int = 0
     """Lower goes first; the newest of the highest number is preempted first."""
     adapter: str | None = None
-    """What adapts the model for this request; None for the model as it is."""
+    """The name of a loaded adapter for this request; None for the model as it is."""
     salt: str = ""
     """Requests share cached prompts only with requests of the same salt: whose they are belongs in it."""
 
@@ -86,11 +86,18 @@ class Limits:
     """Tokens computed per step: decodes first, the rest for prompts. Larger steps make others wait longer."""
     context_length: int | None = None
     """Prompt and answer together; None for what the model was made for."""
+    adapter_slots: int = 8
+    """Different adapters in one batch. Requests under others wait for their turn."""
+    adapter_rank: int = 64
+    """The greatest rank of an adapter."""
     threads: int = 1
     """CPU threads of torch, for the whole process. More threads than idle cores are far slower than one."""
 
     def __post_init__(self) -> None:
-        for name in ("kv_cache_bytes", "page_size", "max_sequences", "max_batch_tokens", "threads"):
+        for name in (
+            "kv_cache_bytes", "page_size", "max_sequences", "max_batch_tokens", "adapter_slots", "adapter_rank",
+            "threads",
+        ):  # fmt: skip
             if getattr(self, name) < 1:
                 raise SetupError(f"the engine's {name} must be 1 or more, it is {getattr(self, name)}")
         if self.max_batch_tokens < self.max_sequences:

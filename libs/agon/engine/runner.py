@@ -1,6 +1,6 @@
 """Runs the model on a plan: tensors in, logits out, keys and values in the cache."""
 
-from collections.abc import Sequence as Rows
+from collections.abc import Sequence as Many
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -10,6 +10,7 @@ from agon.engine.kv import KVCache
 from agon.engine.model import LanguageModel
 from agon.engine.scheduler import Piece
 from agon.engine.sequence import Sequence
+from agon.engine.slots import AdapterSlots, Rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,15 +26,18 @@ class Computed:
 class Runner:
     """One model and its cache."""
 
-    def __init__(self, model: LanguageModel, cache: KVCache) -> None:
+    def __init__(self, model: LanguageModel, cache: KVCache, adapter_slots: int) -> None:
         self.model = model
         self.cache = cache
+        self._slots = AdapterSlots(model.linears, adapter_slots)
 
-    def run(self, pieces: Rows[Piece], dirty: list[int]) -> Computed:
+    def run(self, pieces: Many[Piece], dirty: list[int]) -> Computed:
         """Clear the `dirty` pages, then compute all pieces at once."""
         if dirty:
             self.cache.clear(dirty)
         batch = build(pieces, self.cache, self.model.dtype, self.model.device)
+        rows = [Rows(at, p.count, p.sequence.adapter) for p, at in zip(batch.pieces, batch.starts, strict=True)]
+        self._slots.prepare(rows, self.model.device)
         logits, finite = self.model.forward(batch.tokens, batch.positions, batch.keep, batch.paged)
         broken: tuple[Piece, ...] = ()
         if not finite.all():

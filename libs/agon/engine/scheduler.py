@@ -44,6 +44,7 @@ class Scheduler:
         self._page_size = limits.page_size
         self._max_sequences = limits.max_sequences
         self._budget = limits.max_batch_tokens
+        self._adapter_slots = limits.adapter_slots
         self._watermark = max(1, int(pool.count * _WATERMARK))
 
     def pages_for(self, tokens: int) -> int:
@@ -117,6 +118,9 @@ class Scheduler:
     def _fits(self, sequence: Sequence, found: list[int]) -> bool:
         """Whether a sequence may join those that run."""
         if len(self.running) >= self._max_sequences:
+            return False
+        adapters = {other.adapter for other in (*self.running, sequence)} - {None}
+        if len(adapters) > self._adapter_slots:
             return False
         wanted = self.pages_for(len(sequence.tokens)) - len(found) + self.pool.idle(found)
         # Alone it may have all there is: it was not taken if that is too little.

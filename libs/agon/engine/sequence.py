@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from agon.engine.adapter import Adapter
 from agon.engine.detokenize import TextStream
 from agon.engine.pages import link
 from agon.engine.params import Request
@@ -27,12 +28,19 @@ class Sequence:
     """`computed` of `tokens` (prompt, then answer) have their keys and values in `pages`; a step makes it catch up."""
 
     __slots__ = (
-        "cached", "chain", "choice", "computed", "drawing", "finish_reason", "key", "order", "pages", "prompt_length",
-        "published", "text", "tokens",
+        "adapter", "cached", "chain", "choice", "computed", "drawing", "finish_reason", "key", "order", "pages",
+        "prompt_length", "published", "text", "tokens",
     )  # fmt: skip
 
     def __init__(
-        self, key: str, choice: int, order: tuple[int, int, int], prompt: list[int], drawing: Drawing, root: bytes
+        self,
+        key: str,
+        choice: int,
+        order: tuple[int, int, int],
+        prompt: list[int],
+        drawing: Drawing,
+        root: bytes,
+        adapter: Adapter | None = None,
     ) -> None:
         self.key = key
         self.choice = choice
@@ -41,6 +49,7 @@ class Sequence:
         self.tokens = list(prompt)
         self.prompt_length = len(prompt)
         self.drawing = drawing
+        self.adapter = adapter
         self.text = TextStream(drawing.stop)
         self.finish_reason: str | None = None
         self.computed = 0

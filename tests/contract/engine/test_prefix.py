@@ -2,8 +2,6 @@
 
 from dataclasses import replace
 
-import pytest
-
 from agon.engine.engine import Engine
 from agon.engine.events import Admitted, Finished
 from agon.engine.params import Request, SamplingParams
@@ -42,11 +40,10 @@ def test_the_answer_is_found_too_when_the_next_turn_repeats_it() -> None:
     assert told_tokens(run(engine, following)["next"]) == alone
 
 
-@pytest.mark.parametrize("other", [{"salt": "another tenant"}, {"adapter": "another adapter"}])
-def test_nobody_finds_what_belongs_to_others(other: dict[str, str]) -> None:
+def test_nobody_finds_what_belongs_to_others() -> None:
     engine = make_engine(page_size=4)
     assert cached(engine, FIRST) == 0
-    foreign = replace(FIRST, **other)  # type: ignore[arg-type]
+    foreign = replace(FIRST, salt="another tenant")
     assert cached(engine, foreign) == 0
     assert cached(engine, foreign) == 28
 
