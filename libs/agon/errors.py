@@ -16,6 +16,7 @@ AgonError                      has a message for the person who caused it, and w
 ├── RateLimited            429 too much at once; `retry_after` says when to come back
 ├── Unavailable            503 a part that this needs is away; `retry_after` says when to come back
 │   └── ModelNotServed     503 the model is registered, no live worker serves it
+├── NotImplementedYet      501 a known part of OpenAI's API that this server does not have
 ├── GenerationError        500 an accepted request could not be finished
 │   ├── EngineFailed       500 the model failed on this request
 │   ├── WorkerLost         500 its worker died and it could not be resumed
@@ -151,6 +152,12 @@ class Unavailable(AgonError):
 
 class ModelNotServed(Unavailable):
     code = "model_not_served"
+
+
+class NotImplementedYet(AgonError):
+    status = 501
+    type = "invalid_request_error"
+    code = "not_implemented"
 
 
 class GenerationError(AgonError):

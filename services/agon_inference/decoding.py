@@ -73,7 +73,7 @@ def decode(record: Record, model: str, limits: Limits) -> GenerationRequest | Re
     def refuse(reason: str, error: AgonError) -> Refusal:
         return Refusal(reason, error, tenant, request_id)
 
-    if names := list(unsupported_fields(fields, GenerationRequest.model_fields)):
+    if names := list(unsupported_fields(fields)):
         what = f"{', '.join(names)}: not supported by this server; leave it out"
         return refuse("unsupported_parameter", UnsupportedParameter(what, param=names[0]))
     try:

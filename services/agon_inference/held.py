@@ -62,7 +62,7 @@ class Held:
 
     def transcript(self) -> Transcript:
         """What the list says, as far as it is known to be there."""
-        return read(self.written, self.request.n if self.request else 0)
+        return read(self.written, self.request.choices if self.request else 0)
 
     # What backends tell
 

@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 async def load_backends(specs: Sequence[BackendSpec]) -> dict[str, Backend]:
     """Load each model, in a thread: weights take seconds. Raises `SetupError`."""
     backends: dict[str, Backend] = {}
-    if any(spec.kind == "engine" for spec in specs):
+    if any(spec.kind in ("engine", "embedding") for spec in specs):
         await asyncio.to_thread(_quiet)
     for spec in specs:
         if spec.model in backends:

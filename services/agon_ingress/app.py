@@ -15,14 +15,14 @@ from fastapi import FastAPI
 from agon import __version__
 from agon.errors import SetupError
 from agon.telemetry import Metrics, configure_logging
-from agon_ingress import arena_routes, chat, errors, front, models, openapi, probes
+from agon_ingress import absent, arena_routes, errors, front, models, openapi, probes, routes
 from agon_ingress.arena import open_arena
 from agon_ingress.edge import Edge
 from agon_ingress.house import open_house
 from agon_ingress.server import listen, make_server, serving
 from agon_ingress.settings import IngressSettings
 
-ROUTERS = (front.router, chat.router, models.router, arena_routes.router, probes.router)
+ROUTERS = (front.router, routes.router, models.router, absent.router, arena_routes.router, probes.router)
 
 
 def create_app(settings: IngressSettings, internal: socket.socket | None = None) -> FastAPI:
@@ -52,7 +52,7 @@ async def serve(settings: IngressSettings) -> None:
     public = listen(settings.http_host, settings.http_port)
     internal = None if settings.metrics_port is None else listen(settings.metrics_host, settings.metrics_port)
     app = create_app(settings, internal)
-    server = make_server(app, settings.drain_timeout, lifespan=True)
+    server = make_server(app, settings.drain_timeout, settings.max_head_bytes, lifespan=True)
 
     def stop() -> None:
         server.force_exit = server.should_exit  # asked twice: at once

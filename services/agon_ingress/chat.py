@@ -1,74 +1,69 @@
 """`POST /v1/chat/completions`."""
 
-import asyncio
-from datetime import timedelta
+from typing import Any
 
-from fastapi import APIRouter, Request, Response
-
-from agon.errors import InvalidRequest
-from agon.messages import GenerationRequest, now
-from agon_ingress.answers import StreamedAnswer, WholeAnswer
-from agon_ingress.chat_types import ChatCompletion, ChatCompletionRequest
-from agon_ingress.fields import ignored_header, parse
-from agon_ingress.house import House
-
-router = APIRouter(prefix="/v1", tags=["chat"])
-
-TIMEOUT_HEADER = "x-timeout-ms"
+from agon.messages import GenerationRequest, ModelCard
+from agon.messages.tool_choice import calling
+from agon_ingress.chat_telling import ChatStream, WholeChat
+from agon_ingress.chat_types import ChatCompletion, ChatCompletionChunk, ChatCompletionRequest, Effort
+from agon_ingress.endpoint import Ask, Endpoint
+from agon_ingress.mapping import able, generation
+from agon_ingress.telling import Speech
 
 
-@router.post("/chat/completions", response_model=ChatCompletion)
-async def create_chat_completion(request: Request) -> Response:
-    """An answer to a conversation; with `stream: true` as server-sent events that end with `data: [DONE]`."""
-    house: House = request.app.state.house
-    settings = house.settings
-    asked, ignored = parse(await body(request, settings.body_timeout), request.headers.get("content-type"))
-    limit = timeout(request.headers.get(TIMEOUT_HEADER), settings.default_deadline, settings.longest_deadline)
-    generation = to_generation(asked, f"chatcmpl-{request.state.request_id}", limit)
-    headers = ignored_header(ignored)
+def _generations(asked: ChatCompletionRequest, ask: Ask) -> tuple[GenerationRequest]:
+    able(ask.card, "chat", asked.tools)
+    kwargs = template_kwargs(asked.reasoning_effort, asked.chat_template_kwargs)
+    chat = {
+        "kind": "chat",
+        "messages": asked.messages,
+        "tools": asked.tools,
+        "tool_choice": asked.tool_choice,
+        "parallel_tool_calls": asked.parallel_tool_calls,
+        "chat_template_kwargs": kwargs,
+        "max_completion_tokens": asked.max_completion_tokens or asked.max_tokens,
+        "max_tokens": None,
+        "response_format": asked.form,
+        "logprobs": asked.logprobs,
+        "top_logprobs": asked.top_logprobs,
+        "store": asked.store,
+    }
+    return (generation(asked, ask, ask.head.id, chat),)
+
+
+def _whole(asked: ChatCompletionRequest, ask: Ask) -> WholeChat:
+    return WholeChat(ask.head, speech(asked, ask.card), asked.n, asked.metadata or None)
+
+
+def _streamed(asked: ChatCompletionRequest, ask: Ask) -> ChatStream | None:
     if not asked.stream:
-        return WholeAnswer(house, generation, asked.prompt_cache_key, headers)
+        return None
     usage = asked.stream_options is not None and asked.stream_options.include_usage
-    return StreamedAnswer(house, generation, asked.prompt_cache_key, headers, include_usage=usage)
+    return ChatStream(ask.head, speech(asked, ask.card), asked.n, include_usage=usage)
 
 
-async def body(request: Request, patience: timedelta) -> bytes:
-    """The whole body. Raises `InvalidRequest` (408) for a client that stops sending half-way."""
-    try:
-        async with asyncio.timeout(patience.total_seconds()):
-            return await request.body()
-    except TimeoutError:
-        error = InvalidRequest(f"the body was not complete within {patience.total_seconds():g} s", code="body_timeout")
-        error.status = 408
-        raise error from None
+def speech(asked: ChatCompletionRequest, card: ModelCard) -> Speech:
+    """How this answer is to be read."""
+    offer = calling(asked.tools, asked.tool_choice, asked.parallel_tool_calls)
+    return Speech(card.tool_format, offer.names, card.reasoning, offer.several)
 
 
-def to_generation(asked: ChatCompletionRequest, request_id: str, limit: timedelta) -> GenerationRequest:
-    """OpenAI's request as a command for the workers. The house adds the seed and who listens."""
-    return GenerationRequest(
-        request_id=request_id,
-        model=asked.model,
-        messages=asked.messages,
-        max_completion_tokens=asked.max_completion_tokens or asked.max_tokens,
-        n=asked.n,
-        temperature=asked.temperature,
-        top_p=asked.top_p,
-        top_k=asked.top_k,
-        seed=asked.seed,
-        stop=asked.stop,
-        ignore_eos=asked.ignore_eos,
-        deadline=now() + limit,
-        store=asked.store,
-        cache_salt=asked.cache_salt,
-        metadata=asked.metadata,
-    )
+def template_kwargs(effort: Effort | None, given: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Chat templates know effort by two names; what a client names itself goes before."""
+    if effort is None:
+        return given or None
+    return {"reasoning_effort": effort, "enable_thinking": effort != "none", **(given or {})}
 
 
-def timeout(given: str | None, default: timedelta, longest: timedelta) -> timedelta:
-    """How long the client wants to wait: the header `x-timeout-ms`, within what the server allows."""
-    if given is None:
-        return default
-    if not (given.isascii() and given.isdigit() and int(given[:19]) > 0):
-        told = f"the header {TIMEOUT_HEADER} must be a positive number of milliseconds, not `{given[:50]}`"
-        raise InvalidRequest(told, param=TIMEOUT_HEADER, code="invalid_value")
-    return min(timedelta(milliseconds=min(int(given[:19]), 10**12)), longest)
+CHAT = Endpoint(
+    path="/v1/chat/completions",
+    prefix="chatcmpl-",
+    asks=ChatCompletionRequest,
+    gives=ChatCompletion,
+    event=ChatCompletionChunk,
+    about="An answer to a conversation; with `stream: true` as server-sent events that end with `data: [DONE]`.",
+    generations=_generations,
+    whole=_whole,
+    streamed=_streamed,
+    conversation=lambda asked: asked.prompt_cache_key,
+)

@@ -1,82 +1,114 @@
-"""OpenAI's chat completion, as this server takes and gives it. `openapi.json` is made from these classes."""
+"""OpenAI's chat completion, as this server takes and gives it."""
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import Field, model_validator
 
-from agon.messages import ChatMessage, FinishReason
-from agon.messages.base import ModelName
-from agon.messages.requests import StopString, as_tuple
+from agon.errors import UnsupportedParameter
+from agon.messages import ChatMessage, ChoiceLogprobs, ToolCall
+from agon.messages.sampling import Sampling
+from agon.messages.tool_choice import ToolChoice, calling
+from agon.messages.tools import Tool
+from agon_ingress.guides import Guided
+from agon_ingress.openai_types import ServiceTier, StreamOptions, Told, Usage, absent
+from agon_ingress.policy import Accepted, Asked, Refused, objects, refuse_other_types
 
-_Stop = StopString | Annotated[list[StopString], Field(max_length=4)]
-
-
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
-
-
-class StreamOptions(_Frozen):
-    """What a stream carries besides tokens."""
-
-    include_usage: bool = False
-    """One more chunk before the end, with the token counts and no choices."""
+Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+ChatFinish = Literal["stop", "length", "tool_calls", "content_filter"]
 
 
-class ChatCompletionRequest(_Frozen):
-    """`POST /v1/chat/completions`: the fields that are implemented. What is left out is the model's own default."""
+class ChatCompletionRequest(Guided, Sampling, Asked):
+    """`POST /v1/chat/completions`. What is left out is the model's own default."""
 
-    model: ModelName
     messages: Annotated[tuple[ChatMessage, ...], Field(min_length=1, max_length=4096)]
+    max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
+    """Prompt excluded; `max_tokens` is its older name."""
     stream: bool = False
     stream_options: StreamOptions | None = None
-    max_tokens: Annotated[int, Field(ge=1)] | None = None
-    max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
-    n: Annotated[int, Field(ge=1, le=16)] = 1
-    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
-    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
-    top_k: Annotated[int, Field(ge=-1)] | None = None
-    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
-    stop: Annotated[tuple[StopString, ...], Field(max_length=4), BeforeValidator(as_tuple, _Stop)] = ()
-    ignore_eos: bool = False
     store: bool = False
     """Whether the text is kept in the completion's record, for the one who reads Kafka or the database."""
-    metadata: Annotated[dict[str, Annotated[str, Field(max_length=512)]], Field(max_length=16)] = {}
-    cache_salt: Annotated[str, Field(max_length=128)] | None = None
     prompt_cache_key: Annotated[str, Field(max_length=512)] | None = None
     """Requests with the same key go to the same worker, which has their common beginning cached."""
+    logprobs: bool = False
+    top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
+    tools: Annotated[tuple[Tool, ...], Field(max_length=128)] | None = None
+    tool_choice: ToolChoice | None = None
+    parallel_tool_calls: bool | None = None
+    """False: at most one call."""
+    reasoning_effort: Effort | None = None
+    """For the chat templates that know it; `none` sets `enable_thinking: false`."""
+    chat_template_kwargs: dict[str, Any] | None = None
+    """Further variables of the model's chat template."""
+
+    user: Annotated[Any, Accepted()] = None
+    safety_identifier: Annotated[Any, Accepted()] = None
+    service_tier: Annotated[Any, Accepted()] = None
+    verbosity: Annotated[Any, Accepted()] = None
+    prediction: Annotated[Any, Accepted()] = None
+    prompt_cache_retention: Annotated[Any, Accepted()] = None
+    prompt_cache_options: Annotated[Any, Accepted()] = None
+
+    audio: Annotated[Any, Refused()] = None
+    modalities: Annotated[Any, Refused(["text"])] = None
+    functions: Annotated[Any, Refused([], why="Use `tools`.")] = None
+    function_call: Annotated[Any, Refused("none", "auto", why="Use `tool_choice`.")] = None
+    moderation: Annotated[Any, Refused()] = None
+    web_search_options: Annotated[Any, Refused()] = None
+    prompt_logprobs: Annotated[Any, Refused(why="Completions with `echo` and `logprobs` have them.")] = None
+    best_of: Annotated[Any, Refused(1)] = None
+    echo: Annotated[Any, Refused(False)] = None
+
+    @model_validator(mode="after")
+    def _together(self) -> Self:
+        if self.stream_options is not None and not self.stream:
+            raise ValueError("stream_options: only with `stream: true`")
+        if self.max_tokens and self.max_completion_tokens and self.max_tokens != self.max_completion_tokens:
+            raise ValueError("max_tokens and max_completion_tokens differ: give one of them")
+        if self.top_logprobs is not None and not self.logprobs:
+            raise ValueError("top_logprobs needs `logprobs: true`")
+        calling(self.tools, self.tool_choice, self.parallel_tool_calls)
+        return self
+
+    @classmethod
+    def refuse_within(cls, raw: Mapping[str, Any]) -> None:
+        for where, message in objects(raw.get("messages"), "messages"):
+            if message.get("role") == "function":
+                told = f"{where}.role: `function` is not supported; use `tool`."
+                raise UnsupportedParameter(told, param=f"{where}.role")
+            for name in ("function_call", "audio"):
+                if message.get(name):
+                    told = f"{where}.{name} is not supported by this server."
+                    raise UnsupportedParameter(told, param=f"{where}.{name}")
+            refuse_other_types(message.get("content"), f"{where}.content", ("text",))
+        refuse_other_types(raw.get("tools"), "tools", ("function",))
 
 
-class ResponseMessage(_Frozen):
-    """What the model said."""
+class ResponseMessage(Told):
+    """What the model said. `content` is null where it only called tools."""
 
     role: Literal["assistant"] = "assistant"
     content: str | None
-    refusal: str | None = None
+    refusal: None = None
+    tool_calls: tuple[ToolCall, ...] | None = Field(default=None, exclude_if=absent)
+    reasoning_content: str | None = Field(default=None, exclude_if=absent)
+    """What it thought before, of models that do."""
 
 
-class Choice(_Frozen):
+class Logprobs(ChoiceLogprobs):
+    refusal: None = None
+
+
+class Choice(Told):
     """One of the `n` answers."""
 
     index: int
     message: ResponseMessage
-    logprobs: None = None
-    finish_reason: FinishReason
+    logprobs: Logprobs | None = None
+    finish_reason: ChatFinish
 
 
-class PromptTokensDetails(_Frozen):
-    cached_tokens: int
-
-
-class Usage(_Frozen):
-    """Token counts, from the engine."""
-
-    prompt_tokens: int
-    completion_tokens: int
-    total_tokens: int
-    prompt_tokens_details: PromptTokensDetails
-
-
-class ChatCompletion(_Frozen):
+class ChatCompletion(Told):
     """The whole answer."""
 
     id: str
@@ -85,42 +117,47 @@ class ChatCompletion(_Frozen):
     model: str
     choices: tuple[Choice, ...]
     usage: Usage
-    service_tier: Literal["default"] = "default"
+    service_tier: ServiceTier = "default"
     system_fingerprint: str
+    metadata: dict[str, str] | None = Field(default=None, exclude_if=absent)
 
 
-class Delta(_Frozen):
-    role: Literal["assistant"] | None = None
-    content: str | None = None
+class FunctionDelta(Told):
+    name: str | None = Field(default=None, exclude_if=absent)
+    arguments: str
 
 
-class ChunkChoice(_Frozen):
+class ToolCallDelta(Told):
+    """The first one of a call has `id`, `type` and the name; those that follow have more of the arguments."""
+
+    index: int
+    id: str | None = Field(default=None, exclude_if=absent)
+    type: Literal["function"] | None = Field(default=None, exclude_if=absent)
+    function: FunctionDelta
+
+
+class Delta(Told):
+    role: Literal["assistant"] | None = Field(default=None, exclude_if=absent)
+    content: str | None = Field(default=None, exclude_if=absent)
+    reasoning_content: str | None = Field(default=None, exclude_if=absent)
+    tool_calls: tuple[ToolCallDelta, ...] | None = Field(default=None, exclude_if=absent)
+
+
+class ChunkChoice(Told):
     index: int
     delta: Delta
-    logprobs: None = None
-    finish_reason: FinishReason | None = None
+    logprobs: Logprobs | None = None
+    finish_reason: ChatFinish | None = None
 
 
-class ChatCompletionChunk(_Frozen):
-    """One event of a stream. `sse` writes these bytes by hand; a test holds it to this class."""
+class ChatCompletionChunk(Told):
+    """One event of a stream. `chat_telling` writes these bytes by hand; a test holds it to this class."""
 
     id: str
     object: Literal["chat.completion.chunk"] = "chat.completion.chunk"
     created: int
     model: str
+    service_tier: ServiceTier = "default"
     system_fingerprint: str
     choices: tuple[ChunkChoice, ...]
     usage: Usage | None = None
-
-
-class ErrorObject(_Frozen):
-    message: str
-    type: str
-    param: str | None
-    code: str | None
-
-
-class ErrorResponse(_Frozen):
-    """Every error, on every path."""
-
-    error: ErrorObject

@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -54,8 +54,25 @@ def param_path(location: Iterable[str | int]) -> str | None:
     return path or None
 
 
-def invalid(errors: Sequence[Any]) -> InvalidRequest:
-    """pydantic's findings as one error: the first names `param`, the message tells up to five.
+def found_path(location: Sequence[str | int], body: Any, *, missing: bool) -> str | None:
+    """The same, held against the body that was wrong: a step that is not in it is a member of a union, unless it is
+    the last one of what is missing."""
+    path = ""
+    for place, step in enumerate(location):
+        if isinstance(step, int) and isinstance(body, list) and step < len(body):
+            path += f"[{step}]"
+            body = body[step]
+        elif isinstance(step, str) and isinstance(body, Mapping) and step in body:
+            path += f".{step[:64]}" if path else step[:64]
+            body = body[step]
+        elif missing and place == len(location) - 1:
+            path += f".{step}" if path else str(step)
+    return path or None
+
+
+def invalid(errors: Sequence[Any], body: Any = None) -> InvalidRequest:
+    """pydantic's findings as one error: the first names `param`, the message tells up to five. `body` is what was
+    read, where that is at hand.
 
     For a union pydantic tells why each member did not fit; of those, what lies deepest is what the client meant.
     """
@@ -64,7 +81,11 @@ def invalid(errors: Sequence[Any]) -> InvalidRequest:
             return InvalidRequest(f"the body is not valid JSON: {error['ctx']['error']}", code="invalid_json")
     found: dict[str, str] = {}
     for error in errors:
-        found.setdefault(param_path(error["loc"]) or "", _told(str(error["msg"])))
+        if body is None:
+            path = param_path(error["loc"])
+        else:
+            path = found_path(error["loc"], body, missing=error["type"] in ("missing", "value_error"))
+        found.setdefault(path or "", _told(str(error["msg"])))
     meant = {path: told for path, told in found.items() if not any(_inside(other, path) for other in found)}
     told = [f"{path}: {message}" if path else message for path, message in meant.items()]
     more = f" (and {len(told) - 5} more)" if len(told) > 5 else ""

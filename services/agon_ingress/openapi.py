@@ -13,10 +13,10 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
-from agon_ingress.chat_types import ChatCompletionChunk, ChatCompletionRequest, ErrorResponse
+from agon_ingress.openai_types import ErrorResponse
+from agon_ingress.routes import ENDPOINTS
 
 REF = "#/components/schemas/{model}"
-CHAT = "/v1/chat/completions"
 
 
 def document(app: FastAPI) -> dict[str, Any]:
@@ -25,17 +25,17 @@ def document(app: FastAPI) -> dict[str, Any]:
     if app.openapi_schema is None:
         made = get_openapi(title=app.title, version=app.version, description=_ABOUT, routes=app.routes)
         schemas = made.setdefault("components", {}).setdefault("schemas", {})
-        given: list[tuple[type[BaseModel], JsonSchemaMode]] = [
-            (ChatCompletionRequest, "validation"),
-            (ChatCompletionChunk, "serialization"),
-            (ErrorResponse, "serialization"),
-        ]
+        given: list[tuple[type[BaseModel], JsonSchemaMode]] = [(ErrorResponse, "serialization")]
+        given += ((endpoint.asks, "validation") for endpoint in ENDPOINTS)
+        given += ((endpoint.event, "serialization") for endpoint in ENDPOINTS if endpoint.event is not None)
         _, added = models_json_schema(given, ref_template=REF)
         for name, schema in added["$defs"].items():
             schemas.setdefault(name, schema)
-        chat = made["paths"][CHAT]["post"]
-        chat["requestBody"] = {"required": True, "content": {"application/json": _ref(ChatCompletionRequest)}}
-        chat["responses"]["200"]["content"]["text/event-stream"] = _ref(ChatCompletionChunk)
+        for endpoint in ENDPOINTS:
+            post = made["paths"][endpoint.path]["post"]
+            post["requestBody"] = {"required": True, "content": {"application/json": _ref(endpoint.asks)}}
+            if endpoint.event is not None:
+                post["responses"]["200"]["content"]["text/event-stream"] = _ref(endpoint.event)
         for path in made["paths"].values():
             for operation in path.values():
                 operation["responses"].pop("422", None)  # FastAPI's own; ours is 400, like every error below

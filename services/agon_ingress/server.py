@@ -14,7 +14,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from agon.errors import InvalidRequest, SetupError
 from agon_ingress.errors import envelope
 
-MAX_HEAD_BYTES = 64 * 1024
+SMALL_HEAD = 64 * 1024  # bytes; for the small apps beside the main one
 LINGER_SECONDS = 1.0
 
 
@@ -22,6 +22,7 @@ class Protocol(HttpToolsProtocol):
     """uvicorn's, with a limit to a request's head, which it has not; and what it calls no HTTP, it is told so in the
     envelope that every error has."""
 
+    most_head_bytes = SMALL_HEAD
     _head_bytes = 0
     _in_head = True
     _refused = False
@@ -31,8 +32,9 @@ class Protocol(HttpToolsProtocol):
             return
         if self._in_head:
             self._head_bytes += len(data)
-            if self._head_bytes > MAX_HEAD_BYTES + len(data):
-                self._refuse(431, "Request Header Fields Too Large", f"the head is above {MAX_HEAD_BYTES:,} bytes")
+            if self._head_bytes > self.most_head_bytes + len(data):
+                told = f"the head is above {self.most_head_bytes:,} bytes"
+                self._refuse(431, "Request Header Fields Too Large", told)
                 return
         super().data_received(data)
 
@@ -78,12 +80,14 @@ def listen(host: str, port: int) -> socket.socket:
         raise SetupError(f"can't listen on {host}:{port}: {error.strerror or error}. Choose another port.") from error
 
 
-def make_server(app: ASGIApp, drain: timedelta, *, lifespan: bool) -> Server:
+def make_server(app: ASGIApp, drain: timedelta, most_head_bytes: int = SMALL_HEAD, *, lifespan: bool) -> Server:
+    """A server for an app; a request with a larger head is answered 431."""
+    protocol = type("LimitedProtocol", (Protocol,), {"most_head_bytes": most_head_bytes})
     return Server(
         uvicorn.Config(
             app,
             loop="none",
-            http=Protocol,
+            http=protocol,
             ws="none",
             lifespan="on" if lifespan else "off",
             access_log=False,

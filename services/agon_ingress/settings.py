@@ -19,6 +19,21 @@ class IngressSettings(Settings):
 
     max_body_bytes: Annotated[int, Field(ge=1024)] = 8 * MIB
     """The largest HTTP body that is read; a larger one is answered 413 before it is taken in."""
+    max_head_bytes: Annotated[int, Field(ge=1024, le=MIB)] = 64 * 1024
+    """The largest head (request line and headers) of a request; a larger one is answered 431."""
+    max_messages: Annotated[int, Field(ge=1, le=4096)] = 4096
+    """Messages of one chat."""
+    max_tools: Annotated[int, Field(ge=1, le=128)] = 128
+    max_stop: Annotated[int, Field(ge=1, le=4)] = 4
+    """Stop strings of one request."""
+    max_n: Annotated[int, Field(ge=1, le=16)] = 16
+    """Answers to one prompt."""
+    max_inputs: Annotated[int, Field(ge=1)] = 2048
+    """Prompts of one completion, inputs of one embedding request."""
+    max_schema_depth: Annotated[int, Field(ge=1, le=256)] = 64
+    """Objects and arrays in one another, in the JSON schema of a tool or of an answer."""
+    embedding_batch: Annotated[int, Field(ge=1, le=256)] = 32
+    """Inputs of one record on Kafka: more are spread over several, and over workers."""
     body_timeout: Positive = timedelta(seconds=60)
     """A client that has not sent its whole body by then is answered 408."""
     max_concurrent_requests: Annotated[int, Field(ge=1)] = 1024

@@ -4,9 +4,12 @@ import hashlib
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
+
+from jinja2 import TemplateError
 
 from agon.backends.base import Event, Failed, Job, Load, refuse
+from agon.dialects import ReasoningStyle, reasoning_style, tool_format
 from agon.engine import Limits, Request, SamplingParams
 from agon.engine.engine import Engine
 from agon.engine.hub import FILES, resolve
@@ -70,6 +73,8 @@ class EngineBackend:
             context_length=engine.context_length,
             parameters=engine.model.parameters,
             dtype=dtype,
+            tool_format=tool_format(engine.tokenizer.hf.chat_template),
+            reasoning=_reasoning(engine.tokenizer.hf),
             created_at=now(),
         )
         return cls(engine, card)
@@ -99,6 +104,19 @@ class EngineBackend:
 
     def idle_for(self) -> float | None:
         return 0.0 if self._refused or self.engine.busy else None
+
+
+def _reasoning(tokenizer: Any) -> ReasoningStyle | None:
+    """How the model reasons, by its template and by a prompt that this makes."""
+    if not tokenizer.chat_template:
+        return None
+    try:
+        prompt = tokenizer.apply_chat_template(
+            [{"role": "user", "content": "Hello"}], tokenize=False, add_generation_prompt=True
+        )
+    except (TemplateError, ValueError, TypeError):
+        prompt = ""
+    return reasoning_style(tokenizer.chat_template, prompt)
 
 
 def as_request(job: Job) -> Request:

@@ -3,6 +3,7 @@
 | spelled                                    | runs                                                        |
 |--------------------------------------------|-------------------------------------------------------------|
 | `MODEL=PATH_OR_HUB_ID[,dtype=TYPE]`        | our engine on a transformers folder or a hub id             |
+| `MODEL=embedding:[PATH_OR_HUB_ID]`         | an encoder; without a path the one of the extra `embeddings` |
 | `MODEL=scripted:OPTION=VALUE,...`          | a script (options in `agon.backends.scripted`)              |
 | `MODEL=upstream:URL[#REMOTE_NAME][,OPTION=VALUE,...]` | any OpenAI-compatible server (options in `upstream`) |
 
@@ -12,7 +13,7 @@ A comma inside a value is written `\\,`.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -43,7 +44,7 @@ class BackendSpec:
     """One model to serve: its public name, what runs it, where that is, and options."""
 
     model: str
-    kind: BackendKind
+    kind: BackendKind | Literal["embedding"]
     source: str
     """A folder or hub id, an upstream's base URL, or empty for a script."""
     options: Mapping[str, str] = field(default_factory=dict)
@@ -62,6 +63,8 @@ class BackendSpec:
         kind, colon, rest = source.partition(":")
         if colon and kind == "scripted":
             return cls(model, "scripted", "", parse_options(rest, what))
+        if colon and kind == "embedding":
+            return cls(model, "embedding", rest)
         if colon and kind == "upstream":
             url, _, tail = rest.partition("#")
             if not tail:
@@ -92,6 +95,10 @@ def load(spec: BackendSpec, limits: Limits | None = None) -> Backend:
             from agon.backends.upstream import UpstreamBackend
 
             return UpstreamBackend.from_options(spec.model, spec.source, spec.options)
+        case "embedding":
+            from agon.backends.embedding import EmbeddingBackend
+
+            return EmbeddingBackend.from_source(spec.model, spec.source)
         case "engine":
             from agon.backends.engine import EngineBackend
 

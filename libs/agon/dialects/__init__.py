@@ -12,7 +12,7 @@
 The same reader makes a stream's deltas, a whole answer and the record on Kafka, so that all of them say the same.
 """
 
-from agon.dialects.pieces import Arguments, Call, Piece, Reasoning, Spoken, Text, fold
+from agon.dialects.pieces import Arguments, Call, Piece, Reasoning, Spoken, Text, call_id, fold
 from agon.dialects.reader import Reader
 from agon.dialects.recognise import ReasoningStyle, ToolFormat, reasoning_style, tool_format
 
@@ -26,6 +26,7 @@ __all__ = [
     "Spoken",
     "Text",
     "ToolFormat",
+    "call_id",
     "fold",
     "reasoning_style",
     "tool_format",

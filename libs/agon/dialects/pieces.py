@@ -1,5 +1,6 @@
 """What an answer is made of."""
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -62,3 +63,8 @@ def fold(pieces: Iterable[Piece], into: Spoken | None = None) -> Spoken:
                 name, before = spoken.calls[index]
                 spoken.calls[index] = (name, before + text)
     return spoken
+
+
+def call_id(answer: str, choice: int, index: int) -> str:
+    """The id of a call: the same wherever it is told, another for each call of each answer."""
+    return f"call_{hashlib.blake2b(f'{answer}/{choice}/{index}'.encode(), digest_size=12).hexdigest()}"

@@ -36,6 +36,11 @@ class Reader:
         self._fresh = False  # reasoning has just ended: white space behind it belongs to the format
         self._held = ""
 
+    @property
+    def thinking(self) -> bool:
+        """What comes next is reasoning, unless it ends it."""
+        return self._thinking
+
     def feed(self, text: str) -> list[Piece]:
         """The pieces that are certain now."""
         out: list[Piece] = []

@@ -4,7 +4,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from agon.dialects import ReasoningStyle, ToolFormat
 from agon.messages.base import Message, ModelName, Time
+from agon.messages.requests import Kind
 
 BackendKind = Literal["engine", "upstream", "scripted"]
 
@@ -25,6 +27,12 @@ class ModelCard(Message):
     context_length: Annotated[int, Field(ge=1)]
     parameters: Annotated[int, Field(ge=0)] | None = None
     dtype: str | None = None
+    kinds: tuple[Kind, ...] = ("chat", "completion")
+    """What it can be asked for."""
+    tool_format: ToolFormat | None = None
+    """How it writes calls of tools; None: it was not made for them."""
+    reasoning: ReasoningStyle | None = None
+    """How it writes what it thinks before it answers; None: it does not."""
     arena: bool = True
     """Whether blind battles may draw it."""
     created_at: Time

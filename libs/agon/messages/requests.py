@@ -1,39 +1,28 @@
 """A request for a generation, as it travels on `llm.requests.v1.<slug>`. Only `request_id`, `model` and what to answer
 are required: `{"request_id": "r1", "model": "nano", "messages": [{"role": "user", "content": "Hello"}]}`."""
 
-from collections.abc import Container, Iterable
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from agon.messages.base import Id, Message, ModelName, Time
+from agon.messages.base import Id, Message, Time
 from agon.messages.formats import ResponseFormat
+from agon.messages.sampling import Sampling, TokenId
+from agon.messages.tool_choice import ToolChoice, calling
 from agon.messages.tools import Tool, ToolCall
 
 Role = Literal["system", "developer", "user", "assistant", "tool"]
 Kind = Literal["chat", "completion", "embedding"]
 Priority = Literal["interactive", "batch"]
-StopString = Annotated[str, Field(min_length=1, max_length=1024)]
-TokenId = Annotated[int, Field(ge=0, lt=2**31)]
 MOST_TOP_LOGPROBS = 20
 TopLogprobs = Annotated[int, Field(ge=0, le=MOST_TOP_LOGPROBS)]
 
-# The three ways a known OpenAI field can go, besides being implemented (design 11). A field in none of these, and not a
-# field of the request, is unknown: ignored and named to the caller.
-WITHOUT_EFFECT = frozenset(
-    {
-        "user", "safety_identifier", "service_tier", "verbosity", "prompt_cache_key", "prompt_cache_retention",
-        "prompt_cache_options", "parallel_tool_calls",
-    }
-)  # fmt: skip
-# Refused by name at each door that does not implement them: not every field makes sense at every one.
+# Known names of OpenAI and vLLM that no request on Kafka can have: refused by name, where others are ignored.
 UNSUPPORTED = frozenset(
     {
-        "audio", "best_of", "echo", "frequency_penalty", "function_call", "functions", "guided_choice",
-        "guided_grammar", "guided_json", "guided_regex", "logit_bias", "logprobs", "min_p", "min_tokens",
-        "modalities", "moderation", "prediction", "presence_penalty", "prompt_logprobs", "reasoning_effort",
-        "repetition_penalty", "response_format", "stop_token_ids", "structured_outputs", "suffix", "tool_choice",
-        "tools", "top_logprobs", "typical_p", "web_search_options",
+        "audio", "function_call", "functions", "guided_choice", "guided_grammar", "guided_json", "guided_regex",
+        "modalities", "moderation", "reasoning_effort", "structured_outputs", "suffix", "web_search_options",
     }
 )  # fmt: skip
 # Values of an unsupported field that ask for nothing, and are therefore taken.
@@ -50,17 +39,16 @@ NEUTRAL: dict[str, tuple[Any, ...]] = {
     "repetition_penalty": (1,),
     "response_format": ({"type": "text"},),
     "stop_token_ids": ([],),
-    "tool_choice": ("none", "auto"),
     "tools": ([],),
     "typical_p": (1,),
     "functions": ([],),
 }
 
 
-def unsupported_fields(fields: dict[str, Any], implemented: Container[str]) -> Iterable[str]:
-    """The names in a raw request that ask for something that is not `implemented`, in the order given."""
+def unsupported_fields(fields: dict[str, Any]) -> Iterable[str]:
+    """The names in a raw request that ask for something that is not supported, in the order given."""
     for name, value in fields.items():
-        if name in UNSUPPORTED and name not in implemented and value is not None and value not in NEUTRAL.get(name, ()):
+        if name in UNSUPPORTED and value is not None and value not in NEUTRAL.get(name, ()):
             yield name
 
 
@@ -96,12 +84,7 @@ class ChatMessage(Message):
         return "".join(part.text for part in self.content or ())
 
 
-def as_tuple(stop: Any) -> Any:
-    """OpenAI takes one stop string or a list of them."""
-    return (stop,) if isinstance(stop, str) else tuple(stop) if isinstance(stop, list) else stop
-
-
-class GenerationRequest(Message):
+class GenerationRequest(Sampling):
     """ "Generate this." Written by the ingress or by anyone who may write to Kafka, read by the model's workers.
 
     What is None is the model's own default (its `generation_config.json`, else temperature 1 and no truncation). A
@@ -110,44 +93,26 @@ class GenerationRequest(Message):
     """
 
     request_id: Id
-    model: ModelName
     tenant: Id = "default"
     kind: Kind = "chat"
     messages: Annotated[tuple[ChatMessage, ...], Field(max_length=4096)] | None = None
     tools: Annotated[tuple[Tool, ...], Field(max_length=128)] | None = None
     """Functions that the chat template tells the model of; what it makes of them is text, in the template's format."""
+    tool_choice: ToolChoice | None = None
+    """Which of them it may, must or must not call; None is `auto`."""
+    parallel_tool_calls: bool | None = None
+    """False: at most one call."""
     chat_template_kwargs: dict[str, Any] | None = None
     """Further variables of the model's chat template, such as `enable_thinking`."""
     prompt: str | tuple[TokenId, ...] | None = None
     """Text (control tokens in it are control tokens) or token ids."""
+    inputs: Annotated[tuple[str | tuple[TokenId, ...], ...], Field(min_length=1, max_length=256)] | None = None
+    """Only of kind `embedding`, instead of `prompt`: several at once. The answer's choices are their vectors, in order,
+    each as base64 of little-endian float32."""
+    dimensions: Annotated[int, Field(ge=1)] | None = None
+    """Only of kind `embedding`: the first so many of each vector, at length 1 again."""
 
-    max_tokens: Annotated[int, Field(ge=1)] | None = None
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
-    n: Annotated[int, Field(ge=1, le=16)] = 1
-    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
-    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
-    top_k: Annotated[int, Field(ge=-1)] | None = None
-    min_p: Annotated[float, Field(ge=0, le=1)] | None = None
-    """Draw only tokens at least so probable as this share of the most probable one."""
-    typical_p: Annotated[float, Field(gt=0, le=1)] | None = None
-    """Draw from the tokens whose surprise is nearest to the expected one, and that hold this much probability."""
-    presence_penalty: Annotated[float, Field(ge=-2, le=2)] = 0.0
-    frequency_penalty: Annotated[float, Field(ge=-2, le=2)] = 0.0
-    repetition_penalty: Annotated[float, Field(gt=0, le=100)] | None = None
-    """Divides the positive logits of tokens that the prompt or the answer has, and multiplies the negative ones."""
-    logit_bias: Annotated[dict[TokenId, Annotated[float, Field(ge=-100, le=100)]], Field(max_length=1024)] | None = None
-    """Added to the logits of these token ids."""
-    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
-    stop: Annotated[
-        tuple[StopString, ...],
-        Field(max_length=4),
-        BeforeValidator(as_tuple, json_schema_input_type=StopString | Annotated[list[StopString], Field(max_length=4)]),
-    ] = ()
-    stop_token_ids: Annotated[tuple[TokenId, ...], Field(max_length=128)] = ()
-    """The answer ends with the first of these tokens, which adds nothing to its text."""
-    min_tokens: Annotated[int, Field(ge=0)] = 0
-    """No token ends the answer before it has so many."""
-    ignore_eos: bool = False
     best_of: Annotated[int, Field(ge=1, le=16)] | None = None
     """Generate so many answers and give the `n` whose tokens are the most probable together; all of them are counted.
     Nothing is told before all have ended."""
@@ -170,18 +135,14 @@ class GenerationRequest(Message):
     """True: the answer is wanted even when `reply_to` is gone (a battle, a background job)."""
     store: bool = True
     """Whether the completion carries the text. The ingress writes what its client asked for."""
-    cache_salt: Annotated[str, Field(max_length=128)] | None = None
     priority: Priority = "interactive"
-    metadata: Annotated[dict[str, Annotated[str, Field(max_length=512)]], Field(max_length=16)] = Field(
-        default_factory=dict
-    )
 
     @model_validator(mode="before")
     @classmethod
     def _refuse_unsupported(cls, value: Any) -> Any:
         if not isinstance(value, dict):
             return value
-        names = list(unsupported_fields(value, cls.model_fields))
+        names = list(unsupported_fields(value))
         if names:
             raise ValueError(f"unsupported_parameter: {', '.join(names)}")
         return {name: given for name, given in value.items() if given is not None}
@@ -193,8 +154,14 @@ class GenerationRequest(Message):
                 raise ValueError("a chat needs `messages` with at least one message")
             if self.prompt is not None:
                 raise ValueError("a chat takes `messages`, not `prompt`")
+        elif self.kind == "embedding":
+            if (self.prompt is None) == (self.inputs is None):
+                raise ValueError("an embedding takes either `prompt` or `inputs`")
         elif self.prompt is None:
             raise ValueError(f"kind {self.kind} needs `prompt`")
+        if self.kind != "embedding" and (self.inputs is not None or self.dimensions is not None):
+            raise ValueError("`inputs` and `dimensions` are for embeddings")
+        calling(self.tools, self.tool_choice, self.parallel_tool_calls)
         if self.kind != "chat" and (self.tools or self.chat_template_kwargs):
             raise ValueError("`tools` and `chat_template_kwargs` are for a chat")
         if self.echo and self.kind != "completion":
@@ -208,6 +175,11 @@ class GenerationRequest(Message):
         if self.limit is not None and self.min_tokens > self.limit:
             raise ValueError("min_tokens must be at most max_tokens")
         return self
+
+    @property
+    def choices(self) -> int:
+        """How many answers this has."""
+        return len(self.inputs) if self.inputs is not None else self.n
 
     @property
     def limit(self) -> int | None:

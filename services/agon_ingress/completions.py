@@ -1,0 +1,51 @@
+"""`POST /v1/completions`."""
+
+from agon.messages import GenerationRequest
+from agon_ingress.completion_telling import CompletionStream, WholeCompletion
+from agon_ingress.completion_types import DEFAULT_MAX_TOKENS, Completion, CompletionChunk, CompletionRequest
+from agon_ingress.endpoint import Ask, Endpoint
+from agon_ingress.mapping import able, generation
+
+
+def _generations(asked: CompletionRequest, ask: Ask) -> tuple[GenerationRequest, ...]:
+    able(ask.card, "completion")
+    same = {
+        "kind": "completion",
+        "max_tokens": asked.max_tokens or DEFAULT_MAX_TOKENS,
+        "best_of": asked.best_of,
+        "echo": asked.echo,
+        "logprobs": asked.logprobs is not None,
+        "top_logprobs": asked.logprobs,
+        "prompt_logprobs": asked.logprobs if asked.echo else None,
+        "response_format": asked.form,
+        "store": False,
+    }
+    count = len(asked.prompts)
+    return tuple(
+        generation(asked, ask, ask.name(index, count), {**same, "prompt": prompt})
+        for index, prompt in enumerate(asked.prompts)
+    )
+
+
+def _whole(asked: CompletionRequest, ask: Ask) -> WholeCompletion:
+    return WholeCompletion(ask.head, len(asked.prompts), asked.n, asked.logprobs, echo=asked.echo)
+
+
+def _streamed(asked: CompletionRequest, ask: Ask) -> CompletionStream | None:
+    if not asked.stream:
+        return None
+    usage = asked.stream_options is not None and asked.stream_options.include_usage
+    return CompletionStream(ask.head, len(asked.prompts), asked.n, asked.logprobs, echo=asked.echo, include_usage=usage)
+
+
+COMPLETIONS = Endpoint(
+    path="/v1/completions",
+    prefix="cmpl-",
+    asks=CompletionRequest,
+    gives=Completion,
+    event=CompletionChunk,
+    about="Text or token ids that go on; the older API, which evaluation harnesses use.",
+    generations=_generations,
+    whole=_whole,
+    streamed=_streamed,
+)

@@ -1,0 +1,79 @@
+"""What an endpoint of `/v1` that asks a model is made of. One description serves HTTP, batches, `openapi.json` and
+`docs/api.md`; all of it but `respond` is pure."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Generic, TypeVar
+
+from fastapi import Request, Response
+from pydantic import BaseModel
+
+from agon.messages import GenerationRequest, ModelCard, now
+from agon_ingress.answers import StreamedAnswer, WholeAnswer
+from agon_ingress.house import House
+from agon_ingress.policy import Asked
+from agon_ingress.receiving import receive, tenant_of
+from agon_ingress.settings import IngressSettings
+from agon_ingress.telling import Head, Streamed, Whole
+
+A = TypeVar("A", bound=Asked)
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Who asks, as whom it is known, and how long it may take."""
+
+    head: Head
+    tenant: str
+    deadline: datetime
+    card: ModelCard
+    settings: IngressSettings
+
+    def name(self, index: int, count: int) -> str:
+        """The id of one of the requests that an answer needs."""
+        return self.head.id if count == 1 else f"{self.head.id}-{index}"
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint(Generic[A]):
+    """`generations` are the requests for the workers; `whole` and `streamed` make the answer of what they tell.
+
+    All of them raise `InvalidRequest` for what this model can't do.
+    """
+
+    path: str
+    prefix: str
+    """Of the answer's id."""
+    asks: type[A]
+    gives: type[BaseModel]
+    event: type[BaseModel] | None
+    """What a stream is made of."""
+    about: str
+    generations: Callable[[A, Ask], Sequence[GenerationRequest]]
+    whole: Callable[[A, Ask], Whole]
+    streamed: Callable[[A, Ask], Streamed | None]
+    """None where no stream was asked for."""
+    conversation: Callable[[A], str | None] = lambda _: None
+    """Requests with the same go to the same worker."""
+
+    def ask(self, model: str, name: str, tenant: str, deadline: datetime, house: House) -> Ask:
+        """Raises `ModelNotFound` or `ModelNotServed`."""
+        card = house.registry.check(model)
+        fingerprint = f"fp_{card.digest.removeprefix('sha256:')[:12]}"
+        head = Head(f"{self.prefix}{name}", int(time.time()), model, fingerprint)
+        return Ask(head, tenant, deadline, card, house.settings)
+
+    async def respond(self, request: Request) -> Response:
+        """Answer an HTTP request."""
+        house: House = request.app.state.house
+        asked, headers, patience = await receive(request, self.asks, house.settings)
+        house.health.require("redis", "kafka")
+        model: str = asked.model  # type: ignore[attr-defined]  # every request to a model names one
+        ask = self.ask(model, request.state.request_id, tenant_of(request), now() + patience, house)
+        generations = self.generations(asked, ask)
+        conversation = self.conversation(asked)
+        if (streamed := self.streamed(asked, ask)) is not None:
+            return StreamedAnswer(house, generations, conversation, headers, streamed)
+        return WholeAnswer(house, generations, conversation, headers, self.whole(asked, ask))

@@ -1,0 +1,28 @@
+"""OpenAI's requests as commands for the workers: what all endpoints do alike. The house adds seed and listener."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from agon.errors import InvalidRequest, UnsupportedParameter
+from agon.messages import GenerationRequest, ModelCard
+from agon.messages.requests import Kind
+from agon.messages.sampling import Sampling
+from agon.messages.tools import Tool
+from agon_ingress.endpoint import Ask
+
+
+def generation(asked: Sampling, ask: Ask, request_id: str, more: Mapping[str, Any]) -> GenerationRequest:
+    """One command; `more` is what the endpoint has of its own."""
+    sampling = {name: getattr(asked, name) for name in Sampling.model_fields}
+    fields = {**sampling, "request_id": request_id, "tenant": ask.tenant, "deadline": ask.deadline, **more}
+    return GenerationRequest(**fields)
+
+
+def able(card: ModelCard, kind: Kind, tools: Sequence[Tool] | None = None) -> None:
+    """Raises `InvalidRequest` for what this model was not made for."""
+    if kind not in card.kinds:
+        can = " and ".join(f"{one}s" for one in card.kinds)
+        raise InvalidRequest(f"the model `{card.model}` is made for {can}, not for {kind}s", param="model")
+    if tools and card.tool_format is None:
+        told = f"the model `{card.model}` has no way to call tools: its chat template knows none"
+        raise UnsupportedParameter(told, param="tools")

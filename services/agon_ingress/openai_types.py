@@ -1,0 +1,66 @@
+"""What several of OpenAI's objects have in common. `openapi.json` is made from these classes."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from agon_ingress.policy import Asked
+
+
+def absent(value: Any) -> bool:
+    """For fields that OpenAI leaves out where there is nothing to say."""
+    return value is None
+
+
+class Told(BaseModel):
+    """A part of an answer."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="ignore",
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+        json_schema_serialization_defaults_required=True,
+    )
+
+
+class StreamOptions(Asked):
+    """What a stream carries besides tokens."""
+
+    include_usage: bool = False
+    """One more chunk before the end, with the token counts and no choices."""
+
+
+class PromptTokensDetails(Told):
+    cached_tokens: int
+
+
+class CompletionTokensDetails(Told):
+    reasoning_tokens: int
+
+
+class Usage(Told):
+    """Token counts, from the engine."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    prompt_tokens_details: PromptTokensDetails
+    completion_tokens_details: CompletionTokensDetails | None = Field(default=None, exclude_if=absent)
+    """Only of models that reason. Counted by pieces of the stream, the one that ends the reasoning as a whole."""
+
+
+class ErrorObject(Told):
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class ErrorResponse(Told):
+    """Every error, on every path."""
+
+    error: ErrorObject
+
+
+ServiceTier = Literal["default"]

@@ -1,0 +1,59 @@
+"""What comes with every request to a model: its body, read as a type, and how long its client will wait."""
+
+import asyncio
+from datetime import timedelta
+from typing import Generic, NamedTuple, TypeVar
+
+from fastapi import Request
+
+from agon.errors import InvalidRequest
+from agon_ingress.fields import ignored_header, parse
+from agon_ingress.limits import check
+from agon_ingress.policy import Asked
+from agon_ingress.settings import IngressSettings
+
+TIMEOUT_HEADER = "x-timeout-ms"
+
+A = TypeVar("A", bound=Asked)
+
+
+class Received(NamedTuple, Generic[A]):
+    """`headers` belong on the answer."""
+
+    asked: A
+    headers: dict[str, str]
+    patience: timedelta
+
+
+async def receive(request: Request, kind: type[A], settings: IngressSettings) -> Received[A]:
+    """Read a request. Raises `InvalidRequest`, `UnsupportedParameter` or `TooLarge`."""
+    asked, ignored = parse(kind, await body(request, settings.body_timeout), request.headers.get("content-type"))
+    check(asked, settings)
+    limit = patience(request.headers.get(TIMEOUT_HEADER), settings.default_deadline, settings.longest_deadline)
+    return Received(asked, ignored_header(ignored), limit)
+
+
+async def body(request: Request, patience: timedelta) -> bytes:
+    """The whole body. Raises `InvalidRequest` (408) for a client that stops sending half-way."""
+    try:
+        async with asyncio.timeout(patience.total_seconds()):
+            return await request.body()
+    except TimeoutError:
+        error = InvalidRequest(f"the body was not complete within {patience.total_seconds():g} s", code="body_timeout")
+        error.status = 408
+        raise error from None
+
+
+def patience(given: str | None, default: timedelta, longest: timedelta) -> timedelta:
+    """How long the client wants to wait: the header `x-timeout-ms`, within what the server allows."""
+    if given is None:
+        return default
+    if not (given.isascii() and given.isdigit() and int(given[:19]) > 0):
+        told = f"the header {TIMEOUT_HEADER} must be a positive number of milliseconds, not `{given[:50]}`"
+        raise InvalidRequest(told, param=TIMEOUT_HEADER, code="invalid_value")
+    return min(timedelta(milliseconds=min(int(given[:19]), 10**12)), longest)
+
+
+def tenant_of(request: Request) -> str:
+    """Whose request this is: everything that it makes carries this name."""
+    return str(getattr(request.state, "tenant", "default"))
