@@ -1,12 +1,13 @@
 """Attention over the paged cache, as an implementation that transformers' models call by name.
 
 A step's tokens are packed in one row: first the decodes (one token each) sorted by context, then the prompt chunks.
-The decodes are cut into a few buckets of similar context, so that padding stays small without a mask over all requests:
+The decodes are cut into a few spans of similar context, so that padding stays small without a mask over all requests:
 on a CPU this layout, not the scheduler, decides the speed. Queries that share a key head are folded into the query
 length, so keys and values are never repeated.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence as Rows
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -20,16 +21,28 @@ NAME = "agon_paged"
 
 
 @dataclass(frozen=True, slots=True)
-class Bucket:
-    """Rows of the packed batch that are attended together: `rows` sequences of `queries` tokens each, from `start` on.
+class Span:
+    """Rows of the packed batch that are attended together: sequences with `queries` tokens each, from `start` on.
 
-    `pages` is rows x pages (padded with page 0), flat; `mask` is added to the scores, rows x 1 x queries x context.
+    `begins` are the positions of each sequence's first token here, `pages` are all its pages, in order.
     """
 
     start: int
-    rows: int
     queries: int
-    pages: Tensor
+    begins: tuple[int, ...]
+    pages: tuple[Rows[int], ...]
+
+    @property
+    def end(self) -> int:
+        return self.start + self.queries * len(self.begins)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a span reads. `blocks` are rows x key heads x pages, flat, as `KVCache.read` takes them; `mask` is added to
+    the scores: rows x 1 x (groups x queries, or 1) x context."""
+
+    blocks: Tensor
     mask: Tensor
 
 
@@ -39,41 +52,68 @@ class PagedAttention:
 
     cache: KVCache
     slots: Tensor
-    buckets: tuple[Bucket, ...]
+    spans: tuple[Span, ...]
+    _readings: dict[int | None, tuple[Reading, ...]] = field(default_factory=dict)
 
-    def attend(self, layer: int, query: Tensor, key: Tensor, value: Tensor, scaling: float) -> Tensor:
+    def attend(
+        self,
+        layer: int,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        scaling: float,
+        window: int | None = None,
+        softcap: float | None = None,
+    ) -> Tensor:
         """Take `query` as heads x tokens x size, `key` and `value` as key heads x tokens x size.
 
-        Writes the keys and values to the cache, and returns tokens x heads x size.
+        A token sees itself and what comes before it, at most `window` tokens in all; scores are bent to stay below
+        `softcap`. Writes the keys and values to the cache, and returns tokens x heads x size.
         """
-        self.cache.write(layer, self.slots, key.transpose(0, 1), value.transpose(0, 1))
+        self.cache.write(layer, self.slots, key, value)
         heads, tokens, size = query.shape
         groups = heads // key.shape[0]
+        if window not in self._readings:
+            self._readings[window] = tuple(
+                _reading(span, self.cache, window, groups, query.dtype) for span in self.spans
+            )
         query = query.transpose(0, 1)
         output = torch.empty((tokens, heads, value.shape[-1]), dtype=query.dtype, device=query.device)
-        for bucket in self.buckets:
-            shape = (bucket.rows, bucket.queries, -1, groups, size)
-            span = slice(bucket.start, bucket.start + bucket.rows * bucket.queries)
+        for span, reading in zip(self.spans, self._readings[window], strict=True):
+            rows = len(span.begins)
             # rows x key heads x (groups x queries) x size: the groups of a key head are more queries to it
-            folded = query[span].reshape(shape).permute(0, 2, 3, 1, 4).flatten(2, 3)
-            mask = bucket.mask
-            if bucket.queries > 1 and groups > 1:
-                mask = mask.repeat(1, 1, groups, 1)
-            attended = scaled_dot_product_attention(
-                folded,
-                self._read(self.cache.keys[layer], bucket),
-                self._read(self.cache.values[layer], bucket),
-                attn_mask=mask,
-                scale=scaling,
-            )
-            unfolded = attended.view(bucket.rows, -1, groups, bucket.queries, output.shape[-1])
-            output[span] = unfolded.permute(0, 3, 1, 2, 4).reshape(-1, heads, output.shape[-1])
+            folded = query[span.start : span.end].reshape(rows, span.queries, -1, groups, size)
+            folded = folded.permute(0, 2, 3, 1, 4).flatten(2, 3)
+            keys, values = self.cache.read(layer, reading.blocks, rows)
+            if softcap is None:
+                attended = scaled_dot_product_attention(folded, keys, values, attn_mask=reading.mask, scale=scaling)
+            else:
+                scores = (folded @ keys.transpose(2, 3) * (scaling / softcap)).tanh() * softcap + reading.mask
+                attended = scores.softmax(-1) @ values
+            unfolded = attended.view(rows, -1, groups, span.queries, output.shape[-1])
+            output[span.start : span.end] = unfolded.permute(0, 3, 1, 2, 4).reshape(-1, heads, output.shape[-1])
         return output
 
-    def _read(self, pages: Tensor, bucket: Bucket) -> Tensor:
-        """rows x key heads x context x size."""
-        read = pages.index_select(0, bucket.pages)
-        return read.view(bucket.rows, -1, *read.shape[2:]).transpose(1, 2)
+
+def _reading(span: Span, cache: KVCache, window: int | None, groups: int, dtype: torch.dtype) -> Reading:
+    """The pages that a span's tokens see, each row from the first one of its window on."""
+    size, device = cache.page_size, cache.device
+    firsts = [max(0, begin - window + 1) // size if window else 0 for begin in span.begins]
+    lasts = [-(-(begin + span.queries) // size) for begin in span.begins]
+    width = max(last - first for first, last in zip(firsts, lasts, strict=True))
+    pages: list[int] = []
+    for first, last, own in zip(firsts, lasts, span.pages, strict=True):
+        pages += own[first:last]
+        pages += [0] * (width - last + first)
+    queries = torch.tensor(span.begins, device=device)[:, None] + torch.arange(span.queries, device=device)
+    keys = torch.tensor(firsts, device=device)[:, None] * size + torch.arange(width * size, device=device)
+    ahead = keys[:, None, :] > queries[:, :, None]
+    if window:
+        ahead |= keys[:, None, :] <= queries[:, :, None] - window
+    mask = torch.zeros(ahead.shape, dtype=dtype, device=device).masked_fill_(ahead, float("-inf"))[:, None]
+    if span.queries > 1:
+        mask = mask.repeat(1, 1, groups, 1)
+    return Reading(cache.blocks(torch.tensor(pages, device=device).view(len(firsts), width)), mask)
 
 
 def _forward(
@@ -81,8 +121,9 @@ def _forward(
 ) -> tuple[Tensor, None]:
     """Transformers' attention signature; the step's `PagedAttention` comes as the keyword `paged`."""
     paged: PagedAttention = kwargs["paged"]
-    return paged.attend(module.layer_idx, query[0], key[0], value[0], scaling)[None], None
+    window, softcap = kwargs.get("sliding_window"), kwargs.get("softcap")
+    return paged.attend(module.layer_idx, query[0], key[0], value[0], scaling, window, softcap)[None], None
 
 
-# No mask function is registered under this name, so transformers makes no mask: ours are in the buckets.
+# No mask function is registered under this name, so transformers makes no mask: ours are in the readings.
 AttentionInterface.register(NAME, _forward)

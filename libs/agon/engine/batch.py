@@ -7,15 +7,15 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from agon.engine.attention import Bucket, PagedAttention
+from agon.engine.attention import PagedAttention, Span
 from agon.engine.kv import KVCache
 from agon.engine.scheduler import Piece
 from agon.engine.sequence import Sequence
 
-# Four buckets of decodes were the best of 1 to 8 for 64 rows on a CPU; below eight rows each, the calls cost more than
+# Four spans of decodes were the best of 1 to 8 for 64 rows on a CPU; below eight rows each, the calls cost more than
 # the padding that they save.
-_BUCKETS = 4
-_ROWS_PER_BUCKET = 8
+_SPANS = 4
+_ROWS_PER_SPAN = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Batch:
     paged: PagedAttention
 
 
-def build(pieces: Rows[Piece], cache: KVCache, dtype: torch.dtype, device: torch.device) -> Batch:
+def build(pieces: Rows[Piece], cache: KVCache) -> Batch:
     """Lay out a step's pieces: decodes by context length, then chunks."""
     decodes = sorted((p for p in pieces if p.count == 1), key=lambda p: p.sequence.computed)
     chunks = [p for p in pieces if p.count > 1]
@@ -42,7 +42,7 @@ def build(pieces: Rows[Piece], cache: KVCache, dtype: torch.dtype, device: torch
     keep: list[int] = []
     drawing: list[Sequence] = []
     starts: list[int] = []
-    size = cache.page_size
+    size, device = cache.page_size, cache.device
     for piece in (*decodes, *chunks):
         starts.append(len(tokens))
         sequence, begin = piece.sequence, piece.sequence.computed
@@ -53,11 +53,8 @@ def build(pieces: Rows[Piece], cache: KVCache, dtype: torch.dtype, device: torch
         if piece.draws:
             keep.append(len(tokens) - 1)
             drawing.append(sequence)
-    buckets = [*_decode_buckets(decodes, size, dtype, device)]
-    start = len(decodes)
-    for piece in chunks:
-        buckets.append(_chunk_bucket(piece, start, size, dtype, device))
-        start += piece.count
+    spans = _decode_spans(decodes)
+    spans += [_span([piece], start) for piece, start in zip(chunks, starts[len(decodes) :], strict=True)]
     return Batch(
         (*decodes, *chunks),
         tuple(starts),
@@ -65,37 +62,16 @@ def build(pieces: Rows[Piece], cache: KVCache, dtype: torch.dtype, device: torch
         torch.tensor(positions, device=device),
         torch.tensor(keep, dtype=torch.int64, device=device),
         tuple(drawing),
-        PagedAttention(cache, torch.tensor(slots, device=device), tuple(buckets)),
+        PagedAttention(cache, torch.tensor(slots, device=device), tuple(spans)),
     )
 
 
-def _decode_buckets(decodes: Rows[Piece], size: int, dtype: torch.dtype, device: torch.device) -> list[Bucket]:
-    count = max(1, min(_BUCKETS, len(decodes) // _ROWS_PER_BUCKET))
+def _decode_spans(decodes: Rows[Piece]) -> list[Span]:
+    count = max(1, min(_SPANS, len(decodes) // _ROWS_PER_SPAN))
     bounds = [len(decodes) * i // count for i in range(count + 1)]
-    buckets = []
-    for start, end in pairwise(bounds):
-        if start == end:
-            continue
-        lengths = [piece.sequence.computed + 1 for piece in decodes[start:end]]
-        width = -(-lengths[-1] // size)
-        pages: list[int] = []
-        for piece, length in zip(decodes[start:end], lengths, strict=True):
-            own = piece.sequence.pages[: -(-length // size)]
-            pages += own + [0] * (width - len(own))
-        seen = torch.arange(width * size, device=device) < torch.tensor(lengths, device=device)[:, None]
-        mask = _additive(seen, dtype)[:, None, None, :]
-        buckets.append(Bucket(start, end - start, 1, torch.tensor(pages, device=device), mask))
-    return buckets
+    return [_span(decodes[start:end], start) for start, end in pairwise(bounds) if start < end]
 
 
-def _chunk_bucket(piece: Piece, start: int, size: int, dtype: torch.dtype, device: torch.device) -> Bucket:
-    begin, end = piece.sequence.computed, piece.sequence.computed + piece.count
-    pages = piece.sequence.pages[: -(-end // size)]
-    seen = torch.arange(len(pages) * size, device=device) <= torch.arange(begin, end, device=device)[:, None]
-    mask = _additive(seen, dtype)[None, None]
-    return Bucket(start, 1, piece.count, torch.tensor(pages, device=device), mask)
-
-
-def _additive(seen: Tensor, dtype: torch.dtype) -> Tensor:
-    """0 where a query sees a key, -inf elsewhere."""
-    return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill_(~seen, float("-inf"))
+def _span(pieces: Rows[Piece], start: int) -> Span:
+    begins = tuple(piece.sequence.computed for piece in pieces)
+    return Span(start, pieces[0].count, begins, tuple(piece.sequence.pages for piece in pieces))

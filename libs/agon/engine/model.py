@@ -10,7 +10,12 @@ from agon.engine.attention import NAME, PagedAttention
 from agon.engine.kv import CacheShape
 from agon.errors import SetupError
 
-SERVED = frozenset({"llama", "qwen2", "qwen3"})
+SERVED = frozenset(
+    {
+        "gemma2", "gemma3_text", "gpt_neox", "llama", "mistral", "mixtral", "olmo2", "olmoe", "phi3", "qwen2", "qwen3",
+        "qwen3_moe", "smollm3",
+    }
+)  # fmt: skip
 """Architectures (`model_type`) whose tokens a contract test compares with `generate`."""
 DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -59,7 +64,8 @@ class LanguageModel:
     def cache_shape(self) -> CacheShape:
         config = self.config
         size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-        return CacheShape(config.num_hidden_layers, config.num_key_value_heads, size, self.dtype)
+        heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+        return CacheShape(config.num_hidden_layers, heads, size, self.dtype)
 
     @property
     def generation_defaults(self) -> dict[str, Any]:
@@ -104,14 +110,23 @@ class LanguageModel:
 def refuse_unserved(config: Any) -> None:
     """Raise `SetupError` for a model whose answers would be wrong or are not tested."""
     kind = getattr(config, "model_type", "unknown")
-    if kind not in SERVED:
-        raise SetupError(f"models of type {kind} are not served yet; {', '.join(sorted(SERVED))} are")
-    others = sorted(set(getattr(config, "layer_types", None) or ()) - {"full_attention"})
+    if getattr(config, "is_encoder_decoder", False):
+        raise SetupError(f"{kind} models have an encoder and a decoder; only models with a decoder alone are served")
+    others = sorted(set(getattr(config, "layer_types", None) or ()) - {"full_attention", "sliding_attention"})
     if others:
-        raise SetupError(f"this {kind} model has layers of {', '.join(others)}, only full attention is served yet")
+        raise SetupError(
+            f"this {kind} model has layers of {', '.join(others)}; only attention over all tokens or a sliding window, "
+            "whose keys and values fit the paged cache, is served"
+        )
+    if kind not in SERVED:
+        raise SetupError(f"models of type {kind} are not served; {', '.join(sorted(SERVED))} are")
     if getattr(config, "quantization_config", None):
         raise SetupError(f"this {kind} model is quantised; serve its original weights")
     rope = getattr(config, "rope_parameters", None) or {}
-    if rope.get("rope_type", "default") in ("dynamic", "longrope"):
-        # These change the rotation of all tokens with the length of the longest, which a batch of strangers shares.
-        raise SetupError(f"this {kind} model's rope type {rope['rope_type']} depends on the batch and is not served")
+    # One set for all layers, or one for each type of layer.
+    for parameters in (rope, *(value for value in rope.values() if isinstance(value, dict))):
+        if parameters.get("rope_type", "default") in ("dynamic", "longrope"):
+            # These change the rotation of all tokens with the length of the longest, which a batch of strangers shares.
+            raise SetupError(
+                f"this {kind} model's rope type {parameters['rope_type']} depends on the batch and is not served"
+            )

@@ -35,7 +35,7 @@ class Runner:
         """Clear the `dirty` pages, then compute all pieces at once."""
         if dirty:
             self.cache.clear(dirty)
-        batch = build(pieces, self.cache, self.model.dtype, self.model.device)
+        batch = build(pieces, self.cache)
         rows = [Rows(at, p.count, p.sequence.adapter) for p, at in zip(batch.pieces, batch.starts, strict=True)]
         self._slots.prepare(rows, self.model.device)
         logits, finite = self.model.forward(batch.tokens, batch.positions, batch.keep, batch.paged)

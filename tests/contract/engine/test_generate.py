@@ -2,39 +2,12 @@
 
 from typing import Any
 
-import pytest
 import torch
 
 from agon.engine.params import SamplingParams
-from contract.engine.tiny import make_engine, make_hf_model, make_hf_tokenizer, prompts_of
+from contract.engine.tiny import make_engine, make_hf_model, make_hf_tokenizer, prompts_of, reference
 
-FAMILIES = ("llama", "qwen2", "qwen3")
 LENGTHS = (1, 2, 3, 7, 16, 17, 40, 61)
-
-
-def reference(model: Any, prompt: list[int], count: int) -> list[int]:
-    ids = torch.tensor([prompt])
-    with torch.inference_mode():
-        output = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=count, do_sample=False)
-    return output[0, len(prompt) :].tolist()  # type: ignore[no-any-return]
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-def test_tokens_equal_generate_one_by_one(family: str) -> None:
-    engine, model = make_engine(family, page_size=4), make_hf_model(family)
-    for prompt in prompts_of(LENGTHS):
-        [answer] = engine.generate([prompt], SamplingParams(temperature=0, max_tokens=24))
-        assert answer.token_ids == reference(model, prompt, 24)
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-def test_tokens_equal_generate_in_a_mixed_batch_with_chunked_prompts(family: str) -> None:
-    engine, model = make_engine(family, page_size=4, max_batch_tokens=13, max_sequences=5), make_hf_model(family)
-    prompts = prompts_of(LENGTHS)
-    counts = [5 + 7 * (i % 4) for i in range(len(prompts))]
-    answers = engine.generate(prompts, [SamplingParams(temperature=0, max_tokens=count) for count in counts])
-    for prompt, count, answer in zip(prompts, counts, answers, strict=True):
-        assert answer.token_ids == reference(model, prompt, count)
 
 
 def test_a_small_pool_preempts_and_still_tells_the_same() -> None:

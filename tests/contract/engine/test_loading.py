@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import GenerationConfig, LlamaConfig, MistralConfig, Qwen2Config
+from transformers import GenerationConfig, LlamaConfig, MptConfig, Qwen3NextConfig, T5Config
 
 from agon.engine.engine import Engine
 from agon.engine.model import refuse_unserved
@@ -59,8 +59,9 @@ def test_what_the_cache_takes_never_exceeds_its_budget_nor_what_is_useful(folder
 @pytest.mark.parametrize(
     ("config", "says"),
     [
-        (MistralConfig(), "mistral are not served yet"),
-        (Qwen2Config(use_sliding_window=True, max_window_layers=1, num_hidden_layers=2), "sliding_attention"),
+        (MptConfig(), "mpt are not served; gemma2, "),
+        (T5Config(), "an encoder and a decoder"),
+        (Qwen3NextConfig(num_hidden_layers=4), "layers of linear_attention"),
         (LlamaConfig(rope_parameters={"rope_type": "dynamic", "factor": 2.0, "rope_theta": 1e4}), "rope type dynamic"),
         (LlamaConfig(quantization_config={"quant_method": "gptq"}), "quantised"),
     ],

@@ -7,15 +7,7 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer as Backend
 from tokenizers import decoders, models, pre_tokenizers, trainers
-from transformers import (
-    LlamaConfig,
-    LlamaForCausalLM,
-    PreTrainedTokenizerFast,
-    Qwen2Config,
-    Qwen2ForCausalLM,
-    Qwen3Config,
-    Qwen3ForCausalLM,
-)
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from agon.engine.engine import Engine
 from agon.engine.events import Event, Tokens
@@ -50,6 +42,31 @@ def make_hf_tokenizer() -> PreTrainedTokenizerFast:
     return hf
 
 
+# What a family has besides the common shape. Windows are shorter than the tests' prompts.
+_EXPERTS: dict[str, Any] = {"num_experts": 4, "num_experts_per_tok": 2}
+FAMILIES: dict[str, dict[str, Any]] = {
+    "llama": {},
+    "mistral": {"sliding_window": 9},
+    "qwen2": {},
+    "qwen2 with windows": {"use_sliding_window": True, "sliding_window": 9, "max_window_layers": 1},
+    "qwen3": {"head_dim": 16},
+    "gemma2": {"head_dim": 16, "sliding_window": 9, "query_pre_attn_scalar": 16, "attn_logit_softcapping": 5.0},
+    "gemma3_text": {
+        "head_dim": 16,
+        "sliding_window": 9,
+        "query_pre_attn_scalar": 16,
+        "layer_types": ["sliding_attention", "full_attention"],
+    },
+    "phi3": {"sliding_window": 11},
+    "olmo2": {},
+    "smollm3": {"no_rope_layer_interval": 2},
+    "gpt_neox": {"num_key_value_heads": None},
+    "mixtral": {"num_local_experts": 4, "num_experts_per_tok": 2, "sliding_window": 9},
+    "qwen3_moe": {"head_dim": 16, "moe_intermediate_size": 32, **_EXPERTS},
+    "olmoe": _EXPERTS,
+}
+
+
 def make_hf_model(family: str, dtype: torch.dtype = torch.float64) -> Any:
     """Random weights, large enough to make answers that differ; ends by itself only where a test lets it."""
     shape: dict[str, Any] = {
@@ -67,12 +84,8 @@ def make_hf_model(family: str, dtype: torch.dtype = torch.float64) -> Any:
         "pad_token_id": 0,
     }
     torch.manual_seed(7)
-    model = {
-        "llama": lambda: LlamaForCausalLM(LlamaConfig(**shape)),
-        "qwen2": lambda: Qwen2ForCausalLM(Qwen2Config(**shape)),
-        "qwen3": lambda: Qwen3ForCausalLM(Qwen3Config(**shape, head_dim=16)),
-    }[family]()
-    return model.to(dtype).eval()
+    config = AutoConfig.for_model(family.split()[0], **(shape | FAMILIES[family]))
+    return AutoModelForCausalLM.from_config(config, dtype=dtype).eval()
 
 
 def make_engine(family: str = "llama", dtype: torch.dtype = torch.float64, **limits: Any) -> Engine:
@@ -107,3 +120,11 @@ def told_tokens(events: Sequence[Event], choice: int = 0) -> list[int]:
 
 def told_text(events: Sequence[Event], choice: int = 0) -> str:
     return "".join(e.text for e in events if isinstance(e, Tokens) and e.choice == choice)
+
+
+def reference(model: Any, prompt: list[int], count: int) -> list[int]:
+    """What `generate` answers, greedy."""
+    ids = torch.tensor([prompt])
+    with torch.inference_mode():
+        output = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=count, do_sample=False)
+    return output[0, len(prompt) :].tolist()  # type: ignore[no-any-return]
