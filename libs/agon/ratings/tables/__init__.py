@@ -3,8 +3,8 @@
 
 from agon.ratings.tables.columns import NAMES, Columns
 from agon.ratings.tables.outcomes import WORDS, told_words
-from agon.ratings.tables.reading import Question, read
+from agon.ratings.tables.reading import Question, from_frame, read
 from agon.ratings.tables.times import moment
 from agon.ratings.tables.votes import VoteTable
 
-__all__ = ["NAMES", "WORDS", "Columns", "Question", "VoteTable", "moment", "read", "told_words"]
+__all__ = ["NAMES", "WORDS", "Columns", "Question", "VoteTable", "from_frame", "moment", "read", "told_words"]

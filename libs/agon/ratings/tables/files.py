@@ -16,7 +16,7 @@ import polars as pl
 
 from agon.errors import InvalidRequest
 
-Kind = Literal["parquet", "csv", "json lines", "json", "counts"]
+Kind = Literal["parquet", "csv", "json lines", "json", "counts", "frame"]
 
 STANDARD_INPUT = "-"
 _SNIFFED = 1 << 16
@@ -34,7 +34,7 @@ class Table:
     names: tuple[str, ...]
     """The columns, as the file has them."""
     first_row: int
-    """How the file counts its first record: 2 in CSV, where the header is row 1, else 1."""
+    """How the file counts its first record: 2 in CSV, where the header is row 1; 0 in a frame; else 1."""
 
     def row(self, record: int) -> int:
         """The 1-based row of a record (from 0)."""

@@ -60,7 +60,23 @@ def read(source: str, question: Question) -> VoteTable:
     Raises `InvalidRequest` for what is no table of votes, naming row and column, and `OSError` for a file that can't be
     opened.
     """
-    table = scan(source)
+    return _read(scan(source), source, question)
+
+
+def from_frame(frame: pl.DataFrame | pl.LazyFrame, question: Question | None = None) -> VoteTable:
+    """The votes of a polars frame, whose rows count from 0. Raises `InvalidRequest` as `read` does.
+
+    >>> import polars as pl
+    >>> frame = pl.DataFrame({"model_a": ["x", "y"], "model_b": ["y", "x"], "winner": ["model_a", "tie"]})
+    >>> from_frame(frame).votes.models
+    ('x', 'y')
+    """
+    lazy = frame.lazy()
+    table = Table(lazy, "frame", tuple(lazy.collect_schema().names()), first_row=0)
+    return _read(table, "the frame", question or Question())
+
+
+def _read(table: Table, source: str, question: Question) -> VoteTable:
     told = {**({"count": "votes"} if table.kind == "counts" else {}), **question.columns}
     frame, columns = understand(table.frame.with_row_index(_ROW), table.names, told)
     for name in question.carry:
@@ -74,15 +90,13 @@ def read(source: str, question: Question) -> VoteTable:
     names = models.to_series().to_list()
     outcome = _outcomes(rows, words.to_series().to_list(), names, question.words)
     flaws = _flaws(rows, outcome, columns, models, table)
-    bad = np.zeros(rows.height, dtype=np.bool_)
-    for flaw in flaws:
-        fresh = flaw.rows & ~bad
-        if fresh.any() and question.skip:
-            left_out[flaw.reason] = int(fresh.sum())
-        bad |= flaw.rows
-    if bad.any() and not question.skip:
-        raise _refusal(source, table, rows, flaws, bad)
-    if bad.any():
+    if flaws:
+        bad = np.zeros(rows.height, dtype=np.bool_)
+        for flaw in flaws:
+            left_out[flaw.reason] = left_out.get(flaw.reason, 0) + int((flaw.rows & ~bad).sum())
+            bad |= flaw.rows
+        if not question.skip:
+            raise _refusal(source, table, rows, flaws, bad)
         rows, outcome = rows.filter(pl.Series(~bad)), outcome[~bad]
     return _votes(rows, outcome, names, columns, table, question, left_out, read_rows)
 
@@ -152,7 +166,7 @@ def _outcomes(
     """(N,) the column of each vote in the cells, `UNKNOWN` where its word is not known."""
     of_word = np.append(columns_of(words, told), np.int8(UNKNOWN))
     at = _codes(rows[_WORD], len(words))
-    outcome: npt.NDArray[np.int8] = of_word[at]
+    outcome: npt.NDArray[np.int8] = of_word.take(at)
     if (outcome == UNKNOWN).any():  # some sets name the winner itself
         place = {model: i for i, model in enumerate(models)}
         winner = np.array([*(place.get(word, -1) for word in words), -1])[at]
@@ -161,8 +175,9 @@ def _outcomes(
     return outcome
 
 
-def _codes(series: pl.Series, missing: int) -> npt.NDArray[np.int64]:
-    return series.to_physical().fill_null(missing).cast(pl.Int64).to_numpy()
+def _codes(series: pl.Series, missing: int) -> npt.NDArray[np.uint32]:
+    """(N,) the codes of a categorical column, without a copy where nothing is missing."""
+    return series.to_physical().fill_null(missing).to_numpy()
 
 
 def _flaws(
@@ -172,13 +187,13 @@ def _flaws(
     models: pl.Categories,
     table: Table,
 ) -> list[_Flaw]:
-    """Everything that makes a row no vote, the plainest first."""
+    """What makes rows no votes, the plainest first: only what there is."""
     names = [*models.to_series().to_list(), ""]
     left, right = (_codes(rows[side], len(names) - 1) for side in (_LEFT, _RIGHT))
-    empty = np.array([not name.strip() for name in names])
+    empty = np.flatnonzero([not name.strip() for name in names])
     flaws = [
-        _Flaw(empty[left], columns.left, "no model", lambda at: "no model is named"),
-        _Flaw(empty[right], columns.right, "no model", lambda at: "no model is named"),
+        _Flaw(np.isin(left, empty), columns.left, "no model", lambda at: "no model is named"),
+        _Flaw(np.isin(right, empty), columns.right, "no model", lambda at: "no model is named"),
         _Flaw(left == right, columns.right, "met itself", lambda at: f"model {names[left[at]]!r} can't meet itself"),
     ]
 
@@ -205,7 +220,7 @@ def _flaws(
             return f"vote {ids[at]!r} was already in row {before}"
 
         flaws.append(_Flaw(again, str(columns.id), "vote id again", first))
-    return flaws
+    return [flaw for flaw in flaws if flaw.rows.any()]
 
 
 def _refusal(source: str, table: Table, rows: pl.DataFrame, flaws: Sequence[_Flaw], bad: Mask) -> InvalidRequest:
@@ -231,16 +246,16 @@ def _votes(
     read_rows: int,
 ) -> VoteTable:
     """Models sorted by name, and only those that have a vote."""
-    left, right = rows[_LEFT].to_physical().to_numpy(), rows[_RIGHT].to_physical().to_numpy()
+    left, right = _codes(rows[_LEFT], 0), _codes(rows[_RIGHT], 0)
     seen = np.zeros(len(names), dtype=np.bool_)
     seen[left] = seen[right] = True
     order = sorted(np.flatnonzero(seen).tolist(), key=lambda code: names[code])
     new = np.zeros(len(names), dtype=np.int32)
     new[order] = np.arange(len(order))
     return VoteTable(
-        votes=Votes(tuple(names[code] for code in order), new[left], new[right], outcome),
+        votes=Votes(tuple(names[code] for code in order), new.take(left), new.take(right), outcome),
         count=rows[_COUNT].cast(pl.Int64).to_numpy() if _COUNT in rows.columns else None,
-        rows=rows[_ROW].cast(pl.Int64).to_numpy() + table.first_row,
+        rows=rows[_ROW].to_numpy() + np.uint32(table.first_row),
         carried={name: rows[_CARRIED + name].alias(name) for name in question.carry},
         columns=columns,
         sides=columns.sides and table.kind != "counts",

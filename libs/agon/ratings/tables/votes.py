@@ -19,7 +19,7 @@ class VoteTable:
     votes: Votes
     count: npt.NDArray[np.int64] | None
     """(N,) how many votes a row stands for; None where it is one"""
-    rows: npt.NDArray[np.int64]
+    rows: npt.NDArray[np.uint32]
     """(N,) where each row is in the file, from 1 as the file counts"""
     carried: Mapping[str, pl.Series]
     """name to (N,), the columns that were asked for"""
