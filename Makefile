@@ -2,7 +2,7 @@
 # Nothing is touched outside this folder but the caches of package managers.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup up test lint bench bench-peers nano schemas clean
+.PHONY: help setup up test lint bench bench-peers bench-peers-ratings nano schemas clean
 
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do command -v $$p && break; done)
 # The uv that wrote the lock; fetched into .tools if the machine has none that works.
@@ -11,7 +11,7 @@ UV := $(shell uv --version >/dev/null 2>&1 && echo uv || echo .tools/bin/uv)
 BIN := .venv/bin
 
 help: ## What can be made.
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | awk -F '\t' '{printf "  make %-11s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | awk -F '\t' '{printf "  make %-20s %s\n", $$1, $$2}'
 
 setup: .venv/.installed ## Install everything into .venv from the lock; the targets below do so by themselves.
 	@$(BIN)/python -m agon.local.jars
@@ -54,6 +54,17 @@ bench-peers: setup ## Fetch the engine's peers; llama.cpp is compiled, which tak
 	@$(PEER) ctranslate2==4.8.5 gguf==0.19.0 diskcache==5.6.3
 	@CMAKE_ARGS="-DLLAVA_BUILD=OFF" $(PEER) llama-cpp-python==0.3.36 || \
 	  echo "llama-cpp-python could not be built (it needs a C++ compiler); the figures go without"
+
+# The ratings' peers need other versions of what agon has: a virtual environment of their own. FastChat's rating module is
+# in no release, so it comes from its repository.
+RATINGS_PEERS := .tools/peers-ratings
+RATING_SYSTEMS := https://raw.githubusercontent.com/lm-sys/FastChat/2bdb2e0cf988821ecd40cdb6db40e5e01efe7c85/fastchat/serve/monitor/rating_systems.py
+bench-peers-ratings: setup ## Fetch the ratings' peers.
+	@test -x $(RATINGS_PEERS)/bin/python || $(UV) venv -q --python $(PYTHON) $(RATINGS_PEERS)
+	@$(UV) pip install -q --python $(RATINGS_PEERS)/bin/python arena-rank==0.1.1 evalica==0.4.2 choix==0.4.1 \
+	  leaderbot==0.4.3 pandas==3.1.1 pyarrow==26.0.1 scipy==1.17.1 tqdm==4.70.1
+	@curl -fsSL --max-time 20 $(RATING_SYSTEMS) -o $(RATINGS_PEERS)/rating_systems.py || \
+	  echo "FastChat's rating module could not be fetched; the figures go without"
 
 nano: setup ## Train the bundled models again, with their cards.
 	@$(BIN)/python -m agon.nano.train $(ARGS)
