@@ -129,9 +129,8 @@ def aims(bench: Bench, big: str, wide: str) -> list[dict[str, Any]]:
     refit, ours = bench.runs.get((big, REFIT, "agon")), bench.runs.get((big, BOARD, "agon"))
     theirs = bench.runs.get((big, BOARD, "arena-rank"))
     rows.append(_at_most(f"{big}: refit from kept cells, ms", refit.best * 1e3 if refit else None, 5))
-    rows.append(
-        _at_most(f"{big}: peak memory over arena-rank's", ours and theirs and ours.peak_mb / theirs.peak_mb, 0.6)
-    )
+    share = ours.peak_mb / theirs.peak_mb if ours and theirs else None
+    rows.append(_at_most(f"{big}: peak memory over arena-rank's", share, 0.6))
     return rows
 
 

@@ -172,7 +172,10 @@ def main() -> None:
         seconds.append(time.perf_counter() - start)
         if sum(seconds) > job.get("longest", 60):
             break
-    peak = sum(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) / 1024
+    # The high-water mark of this program alone; getrusage's would begin at that of the process that started it.
+    status = Path("/proc/self/status").read_text()
+    own = int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")))
+    peak = (own + resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss) / 1024
     told = {"seconds": seconds, "peak_mb": round(peak, 1), "ratings": dict(ratings)}
     Path(job["answer"]).write_text(json.dumps(told))
 
