@@ -13,7 +13,8 @@ from agon.ratings import CELL
 from agon.store import cells
 from agon.store.offsets import Offsets
 from agon.store.pool import Connection, Pool
-from agon.store.votes import Arena, judged_between
+from agon.store.relays import judged_between
+from agon.store.votes import Arena
 from agon.telemetry import Metrics
 
 _judged_vote: TypeAdapter[JudgedVote] = TypeAdapter(JudgedVote)

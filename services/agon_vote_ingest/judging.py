@@ -19,7 +19,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 from agon.arena import tickets
 from agon.arena.slices import Declared, Facts, declared_slices, slices
@@ -48,8 +48,7 @@ class Rules:
         return cls(policy.get("imports") is True, declared_slices(policy), tuple(own))
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """A vote counts in `slices`, or is excluded for `reason`. The models are None where nobody knows them."""
 
     reason: str | None
@@ -58,25 +57,43 @@ class Verdict:
     slices: tuple[str, ...] = ()
 
 
+class Known(Protocol):
+    """What is known of an earlier vote: a row, or a vote of the same batch."""
+
+    @property
+    def tenant(self) -> str: ...
+    @property
+    def vote_id(self) -> str: ...
+    @property
+    def battle_id(self) -> str | None: ...
+    @property
+    def turn(self) -> int: ...
+    @property
+    def voter(self) -> str: ...
+    @property
+    def outcome(self) -> str: ...
+
+
 class History:
     """What was judged before: in the tables, and earlier in the batch."""
 
     def __init__(self, stored: Iterable[StoredVote]) -> None:
-        self._counted: dict[tuple[str, str], StoredVote] = {}
+        self._counted: dict[tuple[str, str], Known] = {}
         self._excluded: set[tuple[str, str, str, str]] = set()
         self._turns: dict[tuple[str, str, str], int] = {}
         for vote in stored:
-            self.add(vote)
+            self.add(vote, vote.reason)
 
-    def add(self, vote: StoredVote) -> None:
-        if vote.reason is not None:
-            self._excluded.add((vote.tenant, vote.vote_id, vote.outcome, vote.reason))
+    def add(self, vote: Known, reason: str | None) -> None:
+        """`reason` is why it does not count, None where it does."""
+        if reason is not None:
+            self._excluded.add((vote.tenant, vote.vote_id, vote.outcome, reason))
             return
         self._counted[vote.tenant, vote.vote_id] = vote
         if vote.battle_id is not None:
             self._turns[vote.tenant, vote.battle_id, vote.voter] = vote.turn
 
-    def counted(self, vote: VoteCast) -> StoredVote | None:
+    def counted(self, vote: VoteCast) -> Known | None:
         """The vote that counted under this id."""
         return self._counted.get((vote.tenant, vote.vote_id))
 
@@ -106,13 +123,13 @@ def judge(vote: VoteCast, rules: Rules, subject: Subject | None, history: Histor
     return Verdict(None, *models, slices(_facts(vote, subject), rules.declared, rules.categories))
 
 
-def _same(before: StoredVote, vote: VoteCast) -> bool:
+def _same(before: Known, vote: VoteCast) -> bool:
     return (before.battle_id, before.turn, before.voter, before.outcome) == (
         vote.battle_id, vote.turn, vote.voter, vote.outcome,
     )  # fmt: skip
 
 
-def _repetition(before: StoredVote | None, vote: VoteCast, history: History) -> str | None:
+def _repetition(before: Known | None, vote: VoteCast, history: History) -> str | None:
     if before is not None:
         return "vote_changed"
     turn = history.turn(vote)

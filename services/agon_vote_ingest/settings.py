@@ -16,7 +16,7 @@ class VoteIngestSettings(Settings):
     session_secret: Annotated[SecretStr, Field(min_length=1)] = Field(default=SecretStr(""), validate_default=True)
     """The same as the ingress': without it no ticket can be checked, so there is no way to run without one."""
 
-    batch: Annotated[int, Field(ge=1, le=10_000)] = 500
+    batch: Annotated[int, Field(ge=1, le=10_000)] = 5000
     """The most votes that one transaction stores: measured, more gains little."""
     relay_every: Positive = timedelta(seconds=1)
     """How often the relay looks without being woken: for votes held back by a delay, and after an outage."""

@@ -32,8 +32,8 @@ def inside_the_transaction() -> None:
 
     original = votes.append
 
-    async def append(connection: Any, rows: Any) -> None:
-        await original(connection, rows)
+    async def append(connection: Any, rows: Any, leaves: Any) -> None:
+        await original(connection, rows, leaves)
         if rows:
             die()
 
@@ -71,17 +71,18 @@ def after_the_transaction() -> None:
 
 
 def in_the_relay_between_votes() -> None:
-    from agon_vote_ingest.relay import Relay
+    from agon_vote_ingest import relay
 
-    original = Relay._send
+    relay._BATCH_BYTES = 1024  # a few votes
+    original = relay._Outlet.send
 
-    async def send(self: Any, producer: Any, vote: Any) -> Any:
-        future = await original(self, producer, vote)
+    async def send(self: Any, batch: Any) -> Any:
+        future = await original(self, batch)
         await future  # it is on Kafka, those behind it are not
         die()
         return future
 
-    Relay._send = send  # type: ignore[method-assign]
+    relay._Outlet.send = send  # type: ignore[method-assign]
 
 
 def in_the_relay_before_its_mark() -> None:

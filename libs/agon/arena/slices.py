@@ -17,13 +17,14 @@ An import counts in the slices of what it states; what it leaves out makes no sl
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from agon.arena.categories import CATEGORIES, OTHER
 from agon.errors import SetupError
 
 OVERALL = "overall"
 UNKNOWN = "unknown"
+_ALL_ONLY = (OVERALL,)
 MOST_DECLARED = 64
 """Slices that an arena may declare: each is a board of its own."""
 _SHORT, _MEDIUM = 100, 500
@@ -32,8 +33,7 @@ _BUILT_IN = re.compile(r"^(?:overall$|language-|category-|turn-|length-)")
 _LANGUAGE = re.compile(r"^[a-z]{2,3}$")
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(NamedTuple):
     """What is known about a vote; None is unknown. Characters are counted as Unicode code points."""
 
     models: tuple[str, str]
@@ -64,6 +64,8 @@ class Declared:
 def slices(facts: Facts, declared: Sequence[Declared] = (), own_categories: Sequence[str] = ()) -> tuple[str, ...]:
     """The names of all slices that the vote belongs to, `overall` first. `own_categories` are those that the arena's
     imports may name besides `CATEGORIES`."""
+    if facts.imported and not declared and facts.language is None and facts.categories is None:
+        return _ALL_ONLY
     return (OVERALL, *_built_in(facts, own_categories), *(each.name for each in declared if each.holds(facts)))
 
 

@@ -41,22 +41,24 @@ def servers(kafka_url: str) -> list[str]:
     return [server.strip() for server in kafka_url.split(",") if server.strip()]
 
 
-def make_producer(settings: Settings) -> AIOKafkaProducer:
-    """A producer of plain bytes with agon's guarantees; the caller starts and stops it."""
+def make_producer(settings: Settings, batch_bytes: int = 16 * 1024) -> AIOKafkaProducer:
+    """A producer of plain bytes with agon's guarantees; the caller starts and stops it. `batch_bytes` bounds what goes
+    to a partition at once."""
     return AIOKafkaProducer(
         bootstrap_servers=servers(settings.kafka_url),
         client_id=settings.name,
         enable_idempotence=True,
         linger_ms=0,
+        max_batch_size=batch_bytes,
         max_request_size=largest_send(settings),
     )
 
 
 @asynccontextmanager
-async def started_producer(settings: Settings) -> AsyncIterator[AIOKafkaProducer]:
+async def started_producer(settings: Settings, batch_bytes: int = 16 * 1024) -> AsyncIterator[AIOKafkaProducer]:
     """A producer that is connected while the context lasts; leaving it flushes. Raises `SetupError` when no broker
     answers."""
-    producer = make_producer(settings)
+    producer = make_producer(settings, batch_bytes)
     try:
         await producer.start()
     except KafkaError as error:

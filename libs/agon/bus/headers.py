@@ -4,7 +4,7 @@ Source: CloudEvents 1.0.2, Kafka protocol binding, section 3.2 (attributes as `c
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from agon.messages import Message, now, rfc3339
 from agon.telemetry import new_traceparent
@@ -22,18 +22,22 @@ def event_type(message: type[Message], version: int = 1) -> str:
 
 def event_headers(message: Message, *, id: str, source: str, traceparent: str | None = None) -> Headers:
     """The headers of a record that carries `message`. `source` is the process, `id` is unique within it."""
-    return tuple(
-        (name, value.encode())
-        for name, value in (
-            ("ce_specversion", "1.0"),
-            ("ce_type", event_type(type(message))),
-            ("ce_source", f"/agon/{source}"),
-            ("ce_id", id),
-            ("ce_time", rfc3339(now())),
-            ("content-type", "application/json"),
-            ("traceparent", traceparent or new_traceparent()),
-        )
+    return headers_for(type(message), source=source, traceparent=traceparent)(id)
+
+
+def headers_for(message: type[Message], *, source: str, traceparent: str | None = None) -> Callable[[str], Headers]:
+    """The headers of many records that carry this type of message and are made together: a function of their id."""
+    first = (
+        ("ce_specversion", b"1.0"),
+        ("ce_type", event_type(message).encode()),
+        ("ce_source", f"/agon/{source}".encode()),
     )
+    last = (
+        ("ce_time", rfc3339(now()).encode()),
+        ("content-type", b"application/json"),
+        ("traceparent", (traceparent or new_traceparent()).encode()),
+    )
+    return lambda id: (*first, ("ce_id", id.encode()), *last)
 
 
 def traceparent(headers: Iterable[tuple[str, bytes]]) -> str | None:

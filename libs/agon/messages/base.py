@@ -24,7 +24,8 @@ def _as_utc(moment: datetime) -> datetime:
 
 def rfc3339(moment: datetime) -> str:
     """`2026-11-24T12:00:00.123456Z`: microseconds always, UTC always."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    in_utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+    return in_utc.isoformat(timespec="microseconds")[:-6] + "Z"
 
 
 def now() -> datetime:

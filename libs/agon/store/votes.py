@@ -1,13 +1,13 @@
-"""`agon.votes` and `agon.ledger_leaves`: judged votes, appended under their arena's lock, and relayed in order."""
+"""`agon.votes` and `agon.ledger_leaves`: judged votes, appended under their arena's lock."""
 
 import json
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
-from agon.messages import JudgedVote, Outcome, VoteCast, VoteCounted, VoteExcluded, VoteRetracted
-from agon.store.pool import Connection, Pool
+from agon.messages import Outcome, VoteCast
+from agon.store.pool import Connection
 
 Arena = tuple[str, str]
 """tenant, arena"""
@@ -54,8 +54,7 @@ class Subject:
     voter_kind: str = "anonymous"
 
 
-@dataclass(frozen=True, slots=True)
-class StoredVote:
+class StoredVote(NamedTuple):
     """An earlier verdict, as far as a later vote may repeat it."""
 
     tenant: str
@@ -68,20 +67,36 @@ class StoredVote:
     """None: it counted"""
 
 
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """A row to append. `entry` are the ledger's bytes as text, `leaf_hash` their RFC 6962 leaf hash."""
+class JudgedRow(NamedTuple):
+    """A row of `agon.votes`."""
 
-    vote: VoteCast
+    tenant: str
+    arena: str
     seq: int
-    leaf: int
+    verdict: Literal["counted", "excluded", "retracted"]
     reason: str | None
+    vote_id: str
+    battle_id: str | None
+    turn: int
+    voter: str
+    outcome: Outcome
     model_a: str | None
     model_b: str | None
     slices: tuple[str, ...]
+    voted_at: datetime
     judged_at: datetime
+    leaf: int
+
+
+class Leaf(NamedTuple):
+    """A row of `agon.ledger_leaves`: `entry` are the ledger's bytes as text, `hash` their RFC 6962 leaf hash."""
+
+    tenant: str
+    arena: str
+    leaf: int
+    kind: Literal["vote", "leaderboard"]
     entry: str
-    leaf_hash: bytes
+    hash: bytes
 
 
 async def lock_arenas(connection: Connection, arenas: Iterable[Arena]) -> dict[Arena, ArenaState]:
@@ -154,130 +169,44 @@ def _turn(row: Mapping[str, Any]) -> SubjectTurn:
     )
 
 
+# `OFFSET 0` keeps Postgres from joining by a scan of the whole table: while a backlog comes in, its idea of how large
+# the table is lags behind.
+_BY_ID = """
+SELECT v.tenant, v.vote_id, v.battle_id, v.turn, v.voter, v.outcome, v.reason
+FROM unnest($1::text[], $2::text[]) AS wanted (tenant, vote_id), LATERAL (
+    SELECT * FROM agon.votes WHERE tenant = wanted.tenant AND vote_id = wanted.vote_id OFFSET 0) AS v
+WHERE v.verdict <> 'retracted'
+"""
+
+_BY_BATTLE = """
+SELECT v.tenant, v.vote_id, v.battle_id, v.turn, v.voter, v.outcome, v.reason
+FROM unnest($1::text[], $2::text[], $3::text[]) AS wanted (tenant, battle_id, voter), LATERAL (
+    SELECT * FROM agon.votes WHERE tenant = wanted.tenant AND battle_id = wanted.battle_id OFFSET 0) AS v
+WHERE v.voter = wanted.voter AND v.verdict = 'counted'
+"""
+
+
 async def earlier(connection: Connection, votes: Sequence[VoteCast]) -> list[StoredVote]:
-    """Verdicts that these votes may repeat: about the same vote id, or by the same voter on the same battle."""
-    rows = await connection.fetch(
-        """
-        SELECT v.tenant, v.vote_id, v.battle_id, v.turn, v.voter, v.outcome, v.reason
-        FROM unnest($1::text[], $2::text[]) AS wanted (tenant, vote_id) JOIN agon.votes v USING (tenant, vote_id)
-        WHERE v.verdict <> 'retracted'
-        UNION
-        SELECT v.tenant, v.vote_id, v.battle_id, v.turn, v.voter, v.outcome, v.reason
-        FROM unnest($1::text[], $3::text[], $4::text[]) AS wanted (tenant, battle_id, voter)
-        JOIN agon.votes v USING (tenant, battle_id, voter)
-        WHERE v.verdict = 'counted'
-        """,
-        [vote.tenant for vote in votes],
-        [vote.vote_id for vote in votes],
-        [vote.battle_id for vote in votes],
-        [vote.voter for vote in votes],
-    )
-    return [StoredVote(**dict(row)) for row in rows]
+    """Verdicts that these votes may repeat: about the same vote id, or by the same voter on the same battle. Some may
+    come twice."""
+    rows = await connection.fetch(_BY_ID, [vote.tenant for vote in votes], [vote.vote_id for vote in votes])
+    blind = [vote for vote in votes if vote.battle_id is not None]
+    if blind:
+        tenants, battles = [vote.tenant for vote in blind], [vote.battle_id for vote in blind]
+        rows += await connection.fetch(_BY_BATTLE, tenants, battles, [vote.voter for vote in blind])
+    return [StoredVote(*row) for row in rows]
 
 
-async def append(connection: Connection, rows: Sequence[Judged]) -> None:
-    """Append judged votes with their leaves and move the arenas' counters; the caller holds the arenas' locks. Whoever
-    listens on `CHANNEL` learns of it with the commit."""
+async def append(connection: Connection, rows: Sequence[JudgedRow], leaves: Sequence[Leaf]) -> None:
+    """Append judged votes with their leaves, in the order of `seq`, and move the arenas' counters; the caller holds the
+    arenas' locks. Whoever listens on `CHANNEL` learns of it with the commit."""
     if not rows:
         return
-    await connection.copy_records_to_table(
-        "ledger_leaves",
-        schema_name="agon",
-        columns=("tenant", "arena", "leaf", "kind", "entry", "hash"),
-        records=[(r.vote.tenant, r.vote.arena, r.leaf, "vote", r.entry, r.leaf_hash) for r in rows],
-    )
-    await connection.copy_records_to_table(
-        "votes",
-        schema_name="agon",
-        columns=(
-            "tenant", "arena", "seq", "verdict", "reason", "vote_id", "battle_id", "turn", "voter", "outcome",
-            "model_a", "model_b", "slices", "voted_at", "judged_at", "leaf",
-        ),
-        records=[
-            (r.vote.tenant, r.vote.arena, r.seq, "excluded" if r.reason else "counted", r.reason, r.vote.vote_id,
-             r.vote.battle_id, r.vote.turn, r.vote.voter, r.vote.outcome, r.model_a, r.model_b, r.slices,
-             r.vote.voted_at, r.judged_at, r.leaf)
-            for r in rows
-        ],
-    )  # fmt: skip
-    last = {(r.vote.tenant, r.vote.arena): r.seq for r in rows}
+    await connection.copy_records_to_table("ledger_leaves", schema_name="agon", columns=Leaf._fields, records=leaves)
+    await connection.copy_records_to_table("votes", schema_name="agon", columns=JudgedRow._fields, records=rows)
+    last = {(row.tenant, row.arena): row.seq for row in rows}
     await connection.executemany(
         "UPDATE agon.arenas SET vote_seq = $3 WHERE tenant = $1 AND arena = $2",
         [(tenant, arena, seq) for (tenant, arena), seq in last.items()],
     )
     await connection.execute(f"NOTIFY {CHANNEL}")
-
-
-async def unrelayed(pool: Pool) -> list[Arena]:
-    """Arenas with judged votes that have not gone out to Kafka."""
-    rows = await pool.fetch(
-        """
-        SELECT a.tenant, a.arena FROM agon.arenas a LEFT JOIN agon.vote_relays r USING (tenant, arena)
-        WHERE a.vote_seq > coalesce(r.published, 0) ORDER BY a.tenant, a.arena
-        """
-    )
-    return [(row["tenant"], row["arena"]) for row in rows]
-
-
-async def relay(
-    pool: Pool, arena: Arena, publish: Callable[[Sequence[JudgedVote]], Awaitable[None]], most: int = 1000
-) -> int:
-    """Publish the next votes of an arena in the order of `seq`, at most `most`, and move its mark once `publish` has
-    returned. How many there were; 0 also while another process does the same.
-
-    The arena's publication delay holds votes back here, so that nobody downstream has to know of it. A process that
-    dies between publishing and moving the mark publishes the same votes again: readers deduplicate by `seq`.
-    """
-    async with pool.acquire() as connection, connection.transaction():
-        if not await connection.fetchval(
-            "SELECT pg_try_advisory_xact_lock(hashtextextended($1, 0))", f"agon relay {arena[0]}/{arena[1]}"
-        ):
-            return 0
-        rows = await connection.fetch(
-            """
-            SELECT v.* FROM agon.arenas a
-            LEFT JOIN agon.vote_relays r USING (tenant, arena)
-            JOIN agon.votes v USING (tenant, arena)
-            WHERE a.tenant = $1 AND a.arena = $2 AND v.seq > coalesce(r.published, 0)
-              AND v.judged_at <= clock_timestamp() - a.publication_delay
-            ORDER BY v.seq LIMIT $3
-            """,
-            *arena,
-            most,
-        )
-        if not rows:
-            return 0
-        await publish([_judged_vote(row) for row in rows])
-        await connection.execute(
-            """
-            INSERT INTO agon.vote_relays (tenant, arena, published) VALUES ($1, $2, $3)
-            ON CONFLICT (tenant, arena) DO UPDATE SET published = $3, changed_at = now()
-            """,
-            *arena,
-            rows[-1]["seq"],
-        )
-        return len(rows)
-
-
-async def judged_between(connection: Connection, arena: Arena, after: int, to: int) -> list[JudgedVote]:
-    """The judged votes with `after` < seq <= `to`, in order."""
-    rows = await connection.fetch(
-        "SELECT * FROM agon.votes WHERE tenant = $1 AND arena = $2 AND seq > $3 AND seq <= $4 ORDER BY seq",
-        *arena,
-        after,
-        to,
-    )
-    return [_judged_vote(row) for row in rows]
-
-
-def _judged_vote(row: Mapping[str, Any]) -> JudgedVote:
-    common: dict[str, Any] = {key: row[key] for key in ("seq", "vote_id", "tenant", "arena", "judged_at")}
-    verdict: Literal["counted", "excluded", "retracted"] = row["verdict"]
-    if verdict == "excluded":
-        return VoteExcluded(**common, reason=row["reason"])
-    outcome: Outcome = row["outcome"]
-    pair: dict[str, Any] = {"model_a": row["model_a"], "model_b": row["model_b"], "slices": tuple(row["slices"])}
-    if verdict == "retracted":
-        return VoteRetracted(**common, **pair, outcome=outcome, reason=row["reason"])
-    about: dict[str, Any] = {key: row[key] for key in ("battle_id", "turn", "voter", "voted_at")}
-    return VoteCounted(**common, **pair, **about, outcome=outcome)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from agon.errors import InvalidRequest
-from agon.ledger import canonical
+from agon.ledger import canonical, vote_entry
 
 
 def test_keys_are_sorted_and_there_is_no_white_space() -> None:
@@ -30,3 +30,16 @@ def test_strings_are_escaped_as_little_as_possible() -> None:
 def test_what_has_no_single_form_is_refused(value: Any) -> None:
     with pytest.raises(InvalidRequest):
         canonical(value)
+
+
+@pytest.mark.parametrize("reason", [None, "bad_ticket"])
+def test_a_votes_entry_is_canonical(reason: str | None) -> None:
+    fields: dict[str, Any] = {
+        "tenant": "default", "arena": "main", "seq": 12, "vote_id": "v-1", "battle_id": None, "turn": 2,
+        "voter": 'a "quoted" \u20ac\n name', "outcome": "tie", "verdict": "excluded" if reason else "counted",
+        "reason": reason, "model_a": "x/y", "model_b": "z", "slices": ["overall", "language-en"],
+        "voted_at": "2026-11-27T12:00:00.000000Z", "judged_at": "2026-11-27T12:00:01.000000Z",
+    }  # fmt: skip
+    assert vote_entry(**fields) == canonical({"type": "vote", **fields})
+    with pytest.raises(InvalidRequest, match="Unicode"):
+        vote_entry(**{**fields, "voter": "\ud800"})

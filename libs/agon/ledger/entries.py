@@ -1,0 +1,46 @@
+"""What the ledger says about a vote: all that a recount needs, and no ticket.
+
+Written out, not built as a dict: a backlog has millions. A test holds it to `canonical`.
+"""
+
+from collections.abc import Sequence
+from json.encoder import encode_basestring
+
+from agon.errors import InvalidRequest
+
+
+def vote_entry(
+    *,
+    tenant: str,
+    arena: str,
+    seq: int,
+    vote_id: str,
+    battle_id: str | None,
+    turn: int,
+    voter: str,
+    outcome: str,
+    verdict: str,
+    reason: str | None,
+    model_a: str | None,
+    model_b: str | None,
+    slices: Sequence[str],
+    voted_at: str,
+    judged_at: str,
+) -> bytes:
+    """The canonical bytes of a judged vote: counted, excluded with the reason, or retracted with the reason. Times are
+    RFC 3339. Raises `InvalidRequest` for text that is no Unicode."""
+    named = ",".join(map(encode_basestring, slices))
+    text = (
+        f'{{"arena":{_text(arena)},"battle_id":{_text(battle_id)},"judged_at":{_text(judged_at)},'
+        f'"model_a":{_text(model_a)},"model_b":{_text(model_b)},"outcome":{_text(outcome)},"reason":{_text(reason)},'
+        f'"seq":{seq},"slices":[{named}],"tenant":{_text(tenant)},"turn":{turn},"type":"vote",'
+        f'"verdict":{_text(verdict)},"vote_id":{_text(vote_id)},"voted_at":{_text(voted_at)},"voter":{_text(voter)}}}'
+    )
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidRequest("a ledger entry holds text that is no Unicode (a lone surrogate)") from error
+
+
+def _text(value: str | None) -> str:
+    return "null" if value is None else encode_basestring(value)
