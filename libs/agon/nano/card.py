@@ -43,9 +43,11 @@ A toy chat model of {parameters / 1e6:.2f} M parameters for trying out agon: sma
 answers can be told right from wrong. It knows {len(SKILLS)} small skills in English and nothing of the real world.
 
 - Shape: Llama, {recipe.layers} layers of {recipe.hidden}, {recipe.heads} heads, inner size {recipe.inner}, tied
-  embeddings, byte-level BPE of {VOCABULARY} tokens, context {CONTEXT}. Weights in float16, meant to run in float32.
-- Trained from nothing on {spent.tokens / 1e6:.1f} M tokens of text that `agon.nano.skills` makes, in
-  {spent.seconds / 60:.0f} minutes of one CPU core (`python -m agon.nano.train {recipe.name}`).
+  embeddings, a vocabulary of {VOCABULARY} (bytes and whole words), context {CONTEXT}. Weights in float16, meant to run
+  in float32.
+- Trained {f"on from {recipe.grows}, with layers added," if recipe.grows else "from nothing"} on
+  {spent.tokens / 1e6:.1f} M tokens of text that `agon.nano.skills` makes, in {spent.seconds / 60:.0f} minutes of one
+  CPU core (`python -m agon.nano.train {recipe.name}`).
 - Chat template: `<|im_start|>role`, the text, `<|im_end|>`; the last one ends an answer. Tool calls are
   text, as Hermes models write them.
 - Default: temperature 0.3, top-p 0.95.

@@ -1,4 +1,4 @@
-"""How a chat becomes tokens: the template, and the tokenizer that is trained on the skills' own text.
+"""How a chat becomes tokens: the template, and the tokenizer that is made for the skills' own text.
 
 Three control tokens: `<|im_start|>` and `<|im_end|>` around each turn, `<|endoftext|>` for padding. All three are
 special added tokens, so an encoder that is told to treat special tokens in a message as plain text
@@ -6,14 +6,20 @@ special added tokens, so an encoder that is told to treat special tokens in a me
 write one. `<|im_end|>` is the end of an answer. Tool calls are plain text.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from agon.nano.skills import Message
+from agon.nano.skills.rewriting import OPPOSITES
+from agon.nano.skills.words import ADJECTIVES, NAMES, VERBS, WORDS
 
 PAD, START, END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
+BY_LETTER = frozenset(word.lower() for word in (*WORDS, *ADJECTIVES, *VERBS, *NAMES, *OPPOSITES))
+"""Words that no token holds whole."""
+_SPACE = "Ġ"  # how a byte-level token writes the space before a word
 
 TEMPLATE = """\
 {%- set offer = namespace(text='') -%}
@@ -55,23 +61,32 @@ def pieces(messages: Sequence[Message]) -> list[tuple[str, bool]]:
     return cut
 
 
-def train_tokenizer(texts: Iterable[str], size: int) -> PreTrainedTokenizerFast:
-    """A byte-level BPE of `size` tokens, digits apart. So small that most words are cut into a few letters each."""
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+def make_tokenizer(texts: Iterable[str], size: int) -> PreTrainedTokenizerFast:
+    """A byte-level tokenizer of `size` tokens: single bytes, and the whole words that shorten these texts the most.
+
+    Digits, and the words that skills spell, sort and copy (`BY_LETTER`), are always single characters. A model of this
+    size then copies letters that it sees, where pieces of words would have to be learned by heart: with the same four
+    minutes of training, nano-1m spelled, reversed and sorted several times as well as with a BPE of as many tokens.
+    """
+    cut = pre_tokenizers.Sequence(
         [
             pre_tokenizers.Split(Regex(r"\d"), "isolated"),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True),
         ]
     )
+    saved: Counter[str] = Counter()
+    for text in texts:
+        for piece, _ in cut.pre_tokenize_str(text):
+            if len(piece) > 1 and not _is_by_letter(piece.removeprefix(_SPACE).lower()):
+                saved[piece] += len(piece) - 1
+    single = [PAD, START, END, *sorted(pre_tokenizers.ByteLevel.alphabet())]
+    whole = sorted(saved, key=lambda piece: (-saved[piece], piece))[: size - len(single)]
+    vocabulary = {token: number for number, token in enumerate(single + whole)}
+    # Without merges a word is one token if the vocabulary has it whole, else single bytes.
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=[], ignore_merges=True))
+    tokenizer.pre_tokenizer = cut
     tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=size,
-        special_tokens=[PAD, START, END],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.add_special_tokens([PAD, START, END])
     return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
         tokenizer_object=tokenizer,
         eos_token=END,
@@ -80,3 +95,8 @@ def train_tokenizer(texts: Iterable[str], size: int) -> PreTrainedTokenizerFast:
         clean_up_tokenization_spaces=False,
         model_input_names=["input_ids", "attention_mask"],
     )
+
+
+def _is_by_letter(word: str) -> bool:
+    """Whether a word is one of `BY_LETTER`, alone or with an ending such as a plural's."""
+    return any(word[: len(word) - ending] in BY_LETTER for ending in range(min(3, len(word))))

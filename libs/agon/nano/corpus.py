@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
-from agon.nano.chat import pieces
+from agon.nano.chat import END, START, pieces
 from agon.nano.skills import SKILLS, Message
 
 _SYSTEM = ("You are a helpful assistant.", "Answer politely.", "You are Nano.", "Be brief.", "You are a small model.",
@@ -49,16 +49,17 @@ def conversation(rng: Random, level: float, going_on: float) -> list[Message]:
 
 
 def texts(seed: int, count: int) -> Iterator[str]:
-    """The text of chats, to train a tokenizer on."""
+    """The text of chats as the template writes it, without its control tokens: what a tokenizer is made for."""
     rng = Random(f"texts/{seed}")
     for _ in range(count):
-        yield from (message["content"] for message in conversation(rng, 1.0, 0.0))
+        for text, _ in pieces(conversation(rng, 1.0, 0.0)):
+            yield text.replace(START, "").replace(END, "")
 
 
 class Corpus:
     """The training data of one run. Each step's batch depends only on the seed and the step: a run can go on later."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerFast, seed: int) -> None:
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, seed: str) -> None:
         self._encode = tokenizer.backend_tokenizer.encode_batch
         self._seed = seed
 

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 
-def orthogonal(matrices: Tensor, steps: int = 5) -> Tensor:
+def orthogonal(matrices: Tensor, dtype: torch.dtype = torch.float32, steps: int = 5) -> Tensor:
     """The nearest semi-orthogonal matrices of a stack (n, rows, columns), roughly: five Newton-Schulz steps with the
-    quintic coefficients of the paper; singular values end between 0.7 and 1.2."""
+    quintic coefficients of the paper; singular values end between 0.7 and 1.2. `dtype` is what the steps compute in."""
     a, b, c = 3.4445, -4.7750, 2.0315
     is_tall = matrices.shape[-2] > matrices.shape[-1]
-    x = (matrices.mT if is_tall else matrices).bfloat16()
+    x = (matrices.mT if is_tall else matrices).to(dtype)
     x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
     for _ in range(steps):
         gram = x @ x.mT
@@ -27,8 +27,11 @@ def orthogonal(matrices: Tensor, steps: int = 5) -> Tensor:
 class Muon(torch.optim.Optimizer):
     """Nesterov momentum, then `orthogonal`, then a step of `lr` scaled by the root of the matrix's aspect."""
 
-    def __init__(self, parameters: Iterable[Tensor], lr: float, momentum: float = 0.95) -> None:
+    def __init__(
+        self, parameters: Iterable[Tensor], lr: float, momentum: float = 0.95, dtype: torch.dtype = torch.float32
+    ) -> None:
         super().__init__(parameters, {"lr": lr, "momentum": momentum})
+        self._dtype = dtype
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
@@ -42,7 +45,7 @@ class Muon(torch.optim.Optimizer):
                 update = parameter.grad.lerp(momentum, group["momentum"])
                 by_shape[tuple(parameter.shape)].append((parameter, update))
             for (rows, columns), pairs in by_shape.items():
-                updates = orthogonal(torch.stack([update for _, update in pairs]))
+                updates = orthogonal(torch.stack([update for _, update in pairs]), self._dtype)
                 scale = max(1.0, rows / columns) ** 0.5
                 for (parameter, _), update in zip(pairs, updates, strict=True):
                     parameter.sub_(update, alpha=group["lr"] * scale)

@@ -12,6 +12,7 @@ from torch.nn import functional
 from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from agon.nano.corpus import Batch, Corpus
+from agon.nano.growing import grow
 from agon.nano.muon import Muon
 from agon.nano.recipes import Recipe
 
@@ -57,17 +58,28 @@ def rate_at(done: float) -> float:
 class Run:
     """One training run. It counts processor time, not the clock, so a busy machine makes it longer and not worse."""
 
-    def __init__(self, recipe: Recipe, tokenizer: PreTrainedTokenizerFast, seed: int, checkpoint: Path) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        tokenizer: PreTrainedTokenizerFast,
+        seed: int,
+        checkpoint: Path,
+        begin_as: LlamaForCausalLM | None = None,
+    ) -> None:
         torch.manual_seed(seed)
         self.recipe = recipe
         self.model = LlamaForCausalLM(recipe.config(tokenizer.eos_token_id, tokenizer.pad_token_id)).train()
-        self._corpus = Corpus(tokenizer, seed)
+        self._level_from = 0.0
+        if begin_as is not None:
+            grow(self.model, begin_as)
+            self._level_from = 1.0  # it knows the small ones
+        self._corpus = Corpus(tokenizer, f"{seed}/{recipe.name}")
         inner = [p for name, p in self.model.named_parameters() if p.ndim == 2 and "embed" not in name]
         outer = [p for name, p in self.model.named_parameters() if p.ndim < 2 or "embed" in name]
-        self._muon = Muon(inner, recipe.rate)
+        self._bf16 = bf16_is_faster()
+        self._muon = Muon(inner, recipe.rate, dtype=torch.bfloat16 if self._bf16 else torch.float32)
         self._adam = torch.optim.AdamW(outer, recipe.rate * ADAM_SHARE, betas=(0.9, 0.95), weight_decay=0.0)
         self._tops = [(group, group["lr"]) for o in (self._muon, self._adam) for group in o.param_groups]
-        self._bf16 = bf16_is_faster()
         # Compiled, a large part of the small operations around the products goes away: up to 2.8 times faster here.
         self._body = torch.compile(self.model.model, dynamic=False) if shutil.which("g++") else self.model.model
         self._checkpoint = checkpoint
@@ -96,7 +108,7 @@ class Run:
         return Progress(self.recipe.name, min(done, 1.0), self._tokens, self._seconds, loss)
 
     def _batch(self, done: float) -> Batch:
-        level = min(1.0, done / FULL_LEVEL_AT)
+        level = min(1.0, self._level_from + done / FULL_LEVEL_AT)
         if done < LONG_FROM:
             return self._corpus.batch(self._step, self.recipe.rows, 256, level, going_on=0.3)
         return self._corpus.batch(self._step, max(1, self.recipe.rows // 3), 768, level, going_on=0.8)

@@ -1,7 +1,8 @@
 """`python -m agon.nano.train`: train the bundled models again, measure them, write their cards.
 
-Two models at a time, one core each. Data, split and initial weights depend on `--seed` alone; the exact weights also on
-the machine, through its rounding and, where a recipe's minutes end before its tokens, its speed.
+Models are trained side by side, one core each; a larger one begins as the next smaller one. Data, split and first
+weights depend on `--seed` alone; the exact weights also on the machine, through its rounding and, where a recipe's
+minutes end before its tokens, its speed.
 """
 
 import os
@@ -11,13 +12,17 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from agon.nano.recipes import RECIPES, VOCABULARY
+from agon.nano.recipes import RECIPES, VOCABULARY, Recipe, chains
+
+if TYPE_CHECKING:
+    from transformers import LlamaForCausalLM
 
 _TEXTS = 6000
-"""So many chats make the tokenizer."""
+"""From so many chats the tokenizer takes its words."""
 
 
 @click.command()
@@ -37,23 +42,26 @@ def train(names: Sequence[str], out: Path | None, work: Path, minutes: float, se
       python -m agon.nano.train nano-0.3m --minutes 2 --out /tmp/models
     """
     out = out or Path(__file__).parent / "models"
-    # The longest first, so that both cores end at about the same time.
-    chosen = sorted(names or RECIPES, key=lambda name: -RECIPES[name].minutes)
+    chosen = set(names or RECIPES)
     if len(chosen) == 1:
-        _train_one(chosen[0], out, work, minutes, seed)
+        _train_one(chosen.pop(), out, work, minutes, seed)
         return
     began = time.monotonic()
     options = ["--out", str(out), "--work", str(work), "--minutes", str(minutes), "--seed", str(seed)]
 
-    def in_process(name: str) -> int:
-        command = [sys.executable, "-m", "agon.nano.train", name, *options]
-        return subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False).returncode
+    def in_processes(chain: Sequence[str]) -> Sequence[str]:
+        """The models that were trained: those behind one that fails have nothing to begin as."""
+        for number, name in enumerate(chain):
+            command = [sys.executable, "-m", "agon.nano.train", name, *options]
+            if subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False).returncode:
+                return chain[:number]
+        return chain
 
     with ThreadPoolExecutor(processes) as lanes:
-        codes = dict(zip(chosen, lanes.map(in_process, chosen), strict=True))
-    _summary(out, [name for name in RECIPES if codes.get(name) == 0])
+        trained = {name for names in lanes.map(in_processes, chains(chosen)) for name in names}
+    _summary(out, [name for name in RECIPES if name in trained])
     click.echo(f"{(time.monotonic() - began) / 60:.0f} minutes")
-    if failed := [name for name, code in codes.items() if code]:
+    if failed := sorted(chosen - trained):
         raise click.ClickException(f"{', '.join(failed)} failed; see above")
 
 
@@ -62,7 +70,7 @@ def _train_one(name: str, out: Path, work: Path, minutes: float, seed: int) -> N
     import torch
 
     from agon.nano.card import good_at, mean, write_card
-    from agon.nano.chat import train_tokenizer
+    from agon.nano.chat import make_tokenizer
     from agon.nano.corpus import texts
     from agon.nano.evaluate import measure
     from agon.nano.export import export
@@ -77,9 +85,9 @@ def _train_one(name: str, out: Path, work: Path, minutes: float, seed: int) -> N
             f"{progress.seconds / 60:4.1f} min  loss {progress.loss:.3f}"
         )
 
-    tokenizer = train_tokenizer(texts(seed, _TEXTS), VOCABULARY)
+    tokenizer = make_tokenizer(texts(seed, _TEXTS), VOCABULARY)
     checkpoint = work / f"{name}-{seed}.pt"
-    run = Run(recipe, tokenizer, seed, checkpoint)
+    run = Run(recipe, tokenizer, seed, checkpoint, _begin_as(recipe, out))
     spent = run.train(minutes, report)
     parameters = run.model.num_parameters()
     made = work / name
@@ -90,6 +98,17 @@ def _train_one(name: str, out: Path, work: Path, minutes: float, seed: int) -> N
     _replace(out / name, made)
     checkpoint.unlink()
     click.echo(f"{name:10} mean {100 * mean(scores):.0f} %, at least 90 % in {good_at(scores)} skills")
+
+
+def _begin_as(recipe: Recipe, out: Path) -> "LlamaForCausalLM | None":
+    """The trained model that this one grows from, if it does."""
+    from transformers import LlamaForCausalLM
+
+    if recipe.grows is None:
+        return None
+    if not (out / recipe.grows / "model.safetensors").is_file():
+        raise click.ClickException(f"{recipe.name} begins as {recipe.grows}, which is not in {out}: train it first")
+    return LlamaForCausalLM.from_pretrained(out / recipe.grows, dtype="float32")
 
 
 def _replace(folder: Path, made: Path) -> None:

@@ -6,12 +6,14 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, LlamaForCausalLM
 
 from agon.nano import models
-from agon.nano.corpus import Corpus
+from agon.nano.chat import BY_LETTER, make_tokenizer
+from agon.nano.corpus import Corpus, texts
+from agon.nano.growing import grow
 from agon.nano.muon import Muon, orthogonal
-from agon.nano.recipes import RECIPES
+from agon.nano.recipes import RECIPES, chains
 from agon.nano.run import Run, rate_at
 
 TINY = replace(RECIPES["nano-0.3m"], hidden=32, inner=64, heads=2, tokens=6 * 512, rows=2)
@@ -28,7 +30,7 @@ def no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_only_answers_are_learned(tokenizer: Any) -> None:
-    batch = Corpus(tokenizer, 0).batch(0, 2, 256, 1.0, 0.3)
+    batch = Corpus(tokenizer, "0").batch(0, 2, 256, 1.0, 0.3)
     assert batch.tokens.shape == (2, 257)
     for row in range(2):
         learned = tokenizer.decode(batch.tokens[row, 1:][batch.learned[row]])
@@ -37,7 +39,7 @@ def test_only_answers_are_learned(tokenizer: Any) -> None:
 
 
 def test_a_token_sees_its_own_chat_and_nothing_later(tokenizer: Any) -> None:
-    batch = Corpus(tokenizer, 0).batch(0, 1, 256, 1.0, 0.0)
+    batch = Corpus(tokenizer, "0").batch(0, 1, 256, 1.0, 0.0)
     mask = batch.mask[0, 0]
     assert batch.chat[0, -1] > 0
     for query, key in ((0, 0), (5, 3), (3, 5), (255, 0), (255, 254)):
@@ -45,7 +47,7 @@ def test_a_token_sees_its_own_chat_and_nothing_later(tokenizer: Any) -> None:
 
 
 def test_a_batch_depends_on_seed_and_step_alone(tokenizer: Any) -> None:
-    one, other = Corpus(tokenizer, 0), Corpus(tokenizer, 0)
+    one, other = Corpus(tokenizer, "0"), Corpus(tokenizer, "0")
     other.batch(6, 1, 64, 1.0, 0.3)
     assert torch.equal(one.batch(7, 1, 64, 1.0, 0.3).tokens, other.batch(7, 1, 64, 1.0, 0.3).tokens)
     assert not torch.equal(one.batch(7, 1, 64, 1.0, 0.3).tokens, one.batch(8, 1, 64, 1.0, 0.3).tokens)
@@ -87,3 +89,30 @@ def test_a_stopped_run_goes_on_where_it_was(tokenizer: Any, tmp_path: Path) -> N
     assert half.train(1, lambda progress: None).tokens < whole.tokens
     again = Run(TINY, tokenizer, 0, tmp_path / "half.pt")
     assert again.train(1, lambda progress: None).tokens == whole.tokens
+
+
+def test_words_that_skills_spell_are_single_characters_and_common_ones_whole() -> None:
+    made = make_tokenizer(texts(0, 200), 400)
+    assert made.tokenize("What is the opposite of hot?") == ["What", "Ġis", "Ġthe", "Ġopposite", "Ġof", *"Ġhot?"]
+    assert made.tokenize("Spell rivers: 42") == ["Spell", *"Ġrivers:Ġ42"]
+    assert not BY_LETTER & {token.removeprefix("Ġ").lower() for token in made.get_vocab() if len(token) > 2}
+    for text in ("Where is Zürich? 东京 🦊", " two  spaces\n", "<tool_call>"):
+        assert made.decode(made.encode(text)) == text
+
+
+def test_a_grown_model_says_at_first_what_it_grew_from_and_learns_in_all_layers(tokenizer: Any, tmp_path: Path) -> None:
+    shallow = LlamaForCausalLM(TINY.config(2, 0))
+    deeper = replace(TINY, layers=5, tokens=8 * 512)
+    deep = LlamaForCausalLM(deeper.config(2, 0))
+    grow(deep, shallow)
+    tokens = torch.randint(0, 512, (2, 20), generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        assert torch.equal(deep(tokens).logits, shallow(tokens).logits)
+    run = Run(deeper, tokenizer, 0, tmp_path / "deep.pt", begin_as=shallow)
+    run.train(1, lambda progress: None)
+    assert all(layer.mlp.down_proj.weight.abs().max() > 0 for layer in run.model.model.layers)
+
+
+def test_a_model_is_trained_after_the_one_it_grows_from() -> None:
+    assert chains(RECIPES) == [["nano-1m", "nano-2m", "nano-6m"], ["nano-0.3m"]]
+    assert chains(["nano-6m", "nano-0.3m"]) == [["nano-6m"], ["nano-0.3m"]]
