@@ -15,7 +15,7 @@ from agon.errors import SetupError
 from agon.health import serve_health
 from agon.stream.connection import connect
 from agon.telemetry import Metrics, configure_logging
-from agon_inference.models import load_backends
+from agon_inference.models import cards, load_backends
 from agon_inference.registration import make_topics, register
 from agon_inference.settings import InferenceSettings
 from agon_inference.worker import Worker
@@ -40,7 +40,7 @@ async def serve(settings: InferenceSettings) -> None:
         backends = await load_backends(specs(settings))
         await make_topics(settings, backends)
         producer = await stack.enter_async_context(started_producer(settings))
-        await register(settings, producer, [backend.card for backend in backends.values()])
+        await register(settings, producer, cards(backends.values()))
         redis = connect(settings.redis_url)
         stack.push_async_callback(redis.aclose)
         worker = Worker(settings, backends, redis, producer, metrics)

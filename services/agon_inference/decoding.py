@@ -2,8 +2,10 @@
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from operator import eq
 from typing import Any
 
 from pydantic import ValidationError
@@ -14,6 +16,7 @@ from agon.messages import GenerationRequest, now
 from agon.messages.base import ID_REGEX
 from agon.messages.requests import unsupported_fields
 
+Serves = Callable[[str, str], bool]
 _SEED_BYTES = 7  # 56 bits: within the range of a seed, never negative
 _SHOWN_ERRORS = 5
 _LONGEST_ERROR = 300
@@ -54,8 +57,11 @@ def digest(record: Record) -> str:
     return hashlib.sha256(record.value or b"").hexdigest()
 
 
-def decode(record: Record, model: str, limits: Limits) -> GenerationRequest | Refusal:
-    """Read a record of `model`'s topic. The request that comes back has a seed and a deadline."""
+def decode(record: Record, model: str, limits: Limits, serves: Serves = eq) -> GenerationRequest | Refusal:
+    """Read a record of `model`'s topic. The request that comes back has a seed and a deadline.
+
+    `serves(asked, model)` tells whether requests for a model, or an adapter, belong there.
+    """
     value = record.value
     if not value:
         return Refusal("invalid_json", InvalidRequest("the record has no value"))
@@ -83,7 +89,7 @@ def decode(record: Record, model: str, limits: Limits) -> GenerationRequest | Re
     except (ValueError, OverflowError) as error:
         # A moment at the edge of the calendar has no UTC, which validation learns too late.
         return refuse("invalid_request", InvalidRequest(f"a value is out of range: {error}"))
-    if request.model != model:
+    if not serves(request.model, model):
         what = f"this topic carries requests for the model `{model}`, not `{request.model}`"
         return refuse("unknown_model", ModelNotFound(what, param="model"))
     return complete(request, arrived_at(record), limits)

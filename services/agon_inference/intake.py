@@ -132,9 +132,9 @@ class Intake:
         record, model = arrival.record, arrival.model
         size = len(record.value or b"")
         if size > _LARGE:
-            content = await asyncio.to_thread(decode, record, model, self._limits)
+            content = await asyncio.to_thread(decode, record, model, self._limits, self._models.serves)
         else:
-            content = decode(record, model, self._limits)
+            content = decode(record, model, self._limits, self._models.serves)
         self.arrived[model] -= 1
         self.bytes -= size
         if content.tenant is None or content.request_id is None:
@@ -147,7 +147,7 @@ class Intake:
         identity = Identity(
             tenant=content.tenant,
             request_id=content.request_id,
-            model=model,
+            model=model if isinstance(content, Refusal) else content.model,
             source=arrival.delivery.source,
             digest=digest(record),
             accepted_at=arrived_at(record),

@@ -3,9 +3,10 @@
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from agon.backends import (
+    AdaptableBackend,
     Backend,
     BackendSpec,
     ComputeThread,
@@ -20,6 +21,7 @@ from agon.backends import (
     load,
 )
 from agon.errors import SetupError
+from agon.messages import ModelCard
 
 _log = logging.getLogger(__name__)
 
@@ -29,12 +31,31 @@ async def load_backends(specs: Sequence[BackendSpec]) -> dict[str, Backend]:
     backends: dict[str, Backend] = {}
     if any(spec.kind in ("engine", "embedding") for spec in specs):
         await asyncio.to_thread(_quiet)
+    for name, times in Counter(spec.model for spec in specs).items():
+        if times > 1:
+            raise SetupError(f"the model `{name}` is given twice in AGON_MODELS: give each a name of its own")
     for spec in specs:
-        if spec.model in backends:
-            raise SetupError(f"the model `{spec.model}` is given twice in AGON_MODELS: give each a name of its own")
-        backends[spec.model] = await asyncio.to_thread(load, spec)
-        _log.info("%s is loaded (%s)", spec.model, spec.kind)
+        if spec.base is None:
+            backends[spec.model] = await asyncio.to_thread(load, spec)
+            _log.info("%s is loaded (%s)", spec.model, spec.kind)
+    for spec in specs:
+        if spec.base is not None:
+            base = backends.get(spec.base)
+            if not isinstance(base, AdaptableBackend):
+                raise SetupError(f"the adapter `{spec.model}` needs its base `{spec.base}`, run by an engine here")
+            await asyncio.to_thread(base.load_adapter, spec.model, spec.source)
+            _log.info("%s is loaded (adapter of %s)", spec.model, spec.base)
     return backends
+
+
+def cards(backends: Iterable[Backend]) -> list[ModelCard]:
+    """The cards of all that is served: models, and their adapters."""
+    found: list[ModelCard] = []
+    for backend in backends:
+        found.append(backend.card)
+        if isinstance(backend, AdaptableBackend):
+            found += backend.adapters.values()
+    return found
 
 
 def _quiet() -> None:
@@ -50,11 +71,12 @@ class Models:
     """Submit and cancel by model, whichever shape its backend has. Used by the event loop only.
 
     `emit` may block and gets the events of stepped backends, in the compute thread; `push` must not block and gets
-    those of the others, from any thread.
+    those of the others, from any thread. A model may be an adapter of another, its host, which has the backend.
     """
 
     def __init__(self, backends: Mapping[str, Backend], emit: Emit, push: Emit) -> None:
         self._backends = dict(backends)
+        self._hosts = {card.model: card.host for card in cards(backends.values())}
         self._push = push
         stepped = {model: backend for model, backend in backends.items() if isinstance(backend, SteppedBackend)}
         self._stepped = frozenset(stepped)
@@ -63,14 +85,28 @@ class Models:
         self._abandoned: Counter[str] = Counter()
 
     @property
-    def names(self) -> tuple[str, ...]:
+    def hosts(self) -> tuple[str, ...]:
+        """The models that have topics of their own."""
         return tuple(self._backends)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All that is served, adapters too."""
+        return tuple(self._hosts)
+
+    def host(self, model: str) -> str:
+        """The model whose topics take requests for this one."""
+        return self._hosts[model]
+
+    def serves(self, model: str, host: str) -> bool:
+        """Whether requests for a model belong on the topics of `host`."""
+        return self._hosts.get(model) == host
+
     def resumable(self, model: str) -> bool:
-        return self._backends[model].resumable
+        return self._backends[self.host(model)].resumable
 
     def load(self, model: str) -> Load:
-        return self._backends[model].load()
+        return self._backends[self.host(model)].load()
 
     async def start(self) -> None:
         self._compute.start()
@@ -85,10 +121,11 @@ class Models:
             await backend.stop()
 
     def submit(self, model: str, job: Job) -> None:
-        if model in self._stepped:
-            self._compute.submit(model, job)
+        host = self.host(model)
+        if host in self._stepped:
+            self._compute.submit(host, job)
         else:
-            self._backends[model].submit(job)
+            self._backends[host].submit(job)
 
     def abandon(self, model: str, key: str) -> None:
         """Cancel a job that was submitted and has not ended, and hear no more of it.
@@ -97,10 +134,11 @@ class Models:
         taken for what a later job under the same key says.
         """
         self._abandoned[key] += 1
-        if model in self._stepped:
-            self._compute.cancel(model, key)
+        host = self.host(model)
+        if host in self._stepped:
+            self._compute.cancel(host, key)
         else:
-            self._backends[model].cancel(key)
+            self._backends[host].cancel(key)
 
     def current(self, events: Sequence[Event]) -> list[Event]:
         """Those events whose jobs were not given up, in order."""

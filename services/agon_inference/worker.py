@@ -98,7 +98,7 @@ class Worker:
         self._watch = Watch(redis, settings.keys, self.held, self._writer, settings, self._look)
         self._control = Control(redis, settings.keys, self._models.names, self.held, self._writer)
         self._broker = make_broker(settings)
-        self._flows = {model: self._subscribe(model, producer) for model in self._models.names}
+        self._flows = {model: self._subscribe(model, producer) for model in self._models.hosts}
 
     # Life
 
@@ -188,7 +188,7 @@ class Worker:
         """Our hands may be fuller or emptier: hold topics, or let them go."""
         if self._draining:
             return
-        counts = Counter(held.model for held in self.held.values())
+        counts = Counter(self._models.host(held.model) for held in self.held.values())
         size = self._intake.bytes + sum(held.taken.size for held in self.held.values())
         for model, flow in self._flows.items():
             flow.adjust(

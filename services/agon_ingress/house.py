@@ -59,7 +59,7 @@ class House:
         self.health.require("redis", "kafka")
         self.registry.check(request.model)
         request = self._complete(request)
-        topic = self.settings.topics.requests(request.model)
+        topic = self.registry.topic(request.model)
         partitions = await self.producer.partitions(topic)
         value = request.encode()
         self.admission.enter()

@@ -61,6 +61,7 @@ async def admin_models(request: Request) -> dict[str, Any]:
                 "model": card.model,
                 "state": card.state,
                 "backend": card.backend,
+                "base": card.base,
                 "context_length": card.context_length,
                 "parameters": card.parameters,
                 "served": bool(workers := registry.serving(card.model)),

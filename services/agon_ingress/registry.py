@@ -68,9 +68,13 @@ class Registry:
             )
         return card
 
+    def topic(self, model: str) -> str:
+        """Where requests for a model go that `check` knows."""
+        return self._topics.requests(self.cards[model].host)
+
     def place(self, model: str, partitions: Sequence[int], conversation: str | None) -> int:
         """The partition for a new request, counting what was sent to a worker since its last heartbeat."""
-        topic = self._topics.requests(model)
+        topic = self.topic(model)
         able = self.serving(model)
         holders = []
         for worker in able:

@@ -1,6 +1,7 @@
 """What a worker can run: our engine, a script, or another OpenAI server. Importing this never imports torch."""
 
 from agon.backends.base import (
+    AdaptableBackend,
     Admitted,
     Backend,
     Emit,
@@ -18,6 +19,7 @@ from agon.backends.compute import ComputeThread
 from agon.backends.spec import BackendSpec, load
 
 __all__ = [
+    "AdaptableBackend",
     "Admitted",
     "Backend",
     "BackendSpec",

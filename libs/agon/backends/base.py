@@ -7,7 +7,7 @@ or `Failed`), also after `cancel`, also when the backend breaks. Two shapes: a `
 calls the `emit` that it was started with.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -18,6 +18,7 @@ from agon.messages.formats import TextFormat
 from agon.messages.requests import NEUTRAL
 
 __all__ = [
+    "AdaptableBackend",
     "Admitted",
     "Backend",
     "Emit",
@@ -112,6 +113,18 @@ class SteppedBackend(Backend, Protocol):
 
     def idle_for(self) -> float | None:
         """Seconds until there may be work without a new job; 0 for now, None for never (wake it on submit)."""
+
+
+@runtime_checkable
+class AdaptableBackend(Backend, Protocol):
+    """Serves adapters of its model too: jobs whose request names one are answered under it."""
+
+    @property
+    def adapters(self) -> Mapping[str, ModelCard]:
+        """The cards of its adapters, by name."""
+
+    def load_adapter(self, name: str, source: str) -> None:
+        """Read an adapter (a folder or hub id) under its public name. Blocks; raises `SetupError` with the reason."""
 
 
 @runtime_checkable

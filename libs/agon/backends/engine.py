@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -11,6 +11,7 @@ from jinja2 import TemplateError
 from agon.backends.base import Event, Failed, Job, Load, refuse
 from agon.dialects import ReasoningStyle, reasoning_style, tool_format
 from agon.engine import Limits, Request, SamplingParams
+from agon.engine.adapter import CONFIG, adapter_digest
 from agon.engine.engine import Engine
 from agon.engine.hub import FILES, resolve
 from agon.engine.params import Prompt
@@ -59,6 +60,7 @@ class EngineBackend:
     def __init__(self, engine: Engine, card: ModelCard) -> None:
         self.engine = engine
         self._card = card
+        self._adapters: dict[str, ModelCard] = {}
         self._refused: deque[Failed] = deque()
 
     @classmethod
@@ -83,9 +85,20 @@ class EngineBackend:
     def card(self) -> ModelCard:
         return self._card
 
+    @property
+    def adapters(self) -> Mapping[str, ModelCard]:
+        return self._adapters
+
+    def load_adapter(self, name: str, source: str) -> None:
+        folder = resolve(source, CONFIG)
+        self.engine.load_adapter(name, folder)
+        digest = hashlib.sha256(f"{self._card.digest}\0{adapter_digest(folder)}".encode()).hexdigest()
+        changes = {"model": name, "base": self._card.model, "digest": f"sha256:{digest}", "created_at": now()}
+        self._adapters[name] = self._card.model_copy(update=changes)
+
     def submit(self, job: Job) -> None:
         try:
-            request = as_request(job)
+            request = as_request(job, None if job.request.model == self._card.model else job.request.model)
         except AgonError as error:
             self._refused.append(Failed(job.key, error))
         else:
@@ -119,7 +132,7 @@ def _reasoning(tokenizer: Any) -> ReasoningStyle | None:
     return reasoning_style(tokenizer.chat_template, prompt)
 
 
-def as_request(job: Job) -> Request:
+def as_request(job: Job, adapter: str | None = None) -> Request:
     """A job in the engine's words. Raises `InvalidRequest` for what an engine cannot do."""
     asked = job.request
     if asked.kind == "embedding":
@@ -143,6 +156,7 @@ def as_request(job: Job) -> Request:
         ended=job.ended,
         deadline=asked.deadline.timestamp() if asked.deadline else None,
         priority=_PRIORITIES[asked.priority],
+        adapter=adapter,
         # A tenant's name holds no slash: no salt of one tenant is another's.
         salt=f"{asked.tenant}/{asked.cache_salt or ''}",
     )

@@ -4,6 +4,7 @@
 |--------------------------------------------|-------------------------------------------------------------|
 | `MODEL=PATH_OR_HUB_ID[,dtype=TYPE]`        | our engine on a transformers folder or a hub id             |
 | `MODEL=embedding:[PATH_OR_HUB_ID]`         | an encoder; without a path the one of the extra `embeddings` |
+| `MODEL=PATH_OR_HUB_ID,adapter-of=BASE`     | a LoRA adapter as peft saves it, on BASE, an engine's model |
 | `MODEL=scripted:OPTION=VALUE,...`          | a script (options in `agon.backends.scripted`)              |
 | `MODEL=upstream:URL[#REMOTE_NAME][,OPTION=VALUE,...]` | any OpenAI-compatible server (options in `upstream`) |
 
@@ -49,6 +50,11 @@ class BackendSpec:
     """A folder or hub id, an upstream's base URL, or empty for a script."""
     options: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def base(self) -> str | None:
+        """The model that this one is an adapter of."""
+        return self.options.get("adapter-of")
+
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read `MODEL=SOURCE`. Raises `SetupError` that names what is wrong."""
@@ -76,8 +82,10 @@ class BackendSpec:
             return cls(model, "upstream", url, {**({"name": remote} if remote else {}), **parse_options(options, what)})
         path, _, rest = source.partition(",")
         given = parse_options(rest, what)
-        if unknown := sorted(set(given) - {"dtype"}):
-            raise SetupError(f"{what}: the engine has no option {unknown[0]}; it takes dtype")
+        if unknown := sorted(set(given) - {"dtype", "adapter-of"}):
+            raise SetupError(f"{what}: the engine has no option {unknown[0]}; it takes dtype or adapter-of")
+        if len(given) > 1:
+            raise SetupError(f"{what}: an adapter runs in the dtype of its base; leave dtype out")
         return cls(model, "engine", path, given)
 
 

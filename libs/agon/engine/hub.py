@@ -9,15 +9,15 @@ FILES = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "*.tx
 _IGNORED = ("consolidated*", "original/*", "*/*")
 
 
-def resolve(source: str | Path) -> Path:
-    """The folder of a path or hub id; a hub model is downloaded unless the cache has it.
+def resolve(source: str | Path, marker: str = "config.json") -> Path:
+    """The folder of a path or hub id, which holds a file `marker`; what the hub has is downloaded unless it is cached.
 
     Raises `SetupError` when it is neither, or the hub cannot be reached and the cache has nothing.
     """
     folder = Path(source).expanduser()
     if folder.is_dir():
-        if not (folder / "config.json").is_file():
-            raise SetupError(f"the folder {folder} holds no model: config.json is missing")
+        if not (folder / marker).is_file():
+            raise SetupError(f"the folder {folder} holds no model: {marker} is missing")
         return folder
     if Path(source).is_absolute() or str(source).startswith((".", "~")):
         raise SetupError(f"there is no folder {folder}")

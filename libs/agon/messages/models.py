@@ -12,7 +12,8 @@ BackendKind = Literal["engine", "upstream", "scripted"]
 
 
 class ModelCard(Message):
-    """A model, with a digest over everything that decides what it answers (weights, tokenizer, template, dtype).
+    """A model, with a digest over everything that decides what it answers (weights, tokenizer, template, dtype,
+    adapter).
 
     A worker whose digest differs from the registered one refuses to start. `withdrawn` is a state, not a tombstone:
     votes about a model outlive it.
@@ -25,6 +26,8 @@ class ModelCard(Message):
     owned_by: str = "agon"
     description: str = ""
     context_length: Annotated[int, Field(ge=1)]
+    base: ModelName | None = None
+    """The model that this one adapts, whose topics and workers take its requests; None for a model of its own."""
     parameters: Annotated[int, Field(ge=0)] | None = None
     dtype: str | None = None
     kinds: tuple[Kind, ...] = ("chat", "completion")
@@ -36,3 +39,8 @@ class ModelCard(Message):
     arena: bool = True
     """Whether blind battles may draw it."""
     created_at: Time
+
+    @property
+    def host(self) -> str:
+        """The model whose topics take requests for this one."""
+        return self.base or self.model

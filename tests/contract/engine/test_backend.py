@@ -11,8 +11,9 @@ import torch
 from agon.backends import Admitted, BackendSpec, Event, Failed, Finished, Job, SteppedBackend, Tokens, load
 from agon.backends.engine import EngineBackend, as_request, folder_digest
 from agon.engine.params import Limits
-from agon.errors import Expired, InvalidRequest
+from agon.errors import Expired, InvalidRequest, ModelNotFound
 from agon.messages import GenerationRequest
+from contract.engine.adapters import make_adapter
 from contract.engine.tiny import make_hf_model, make_hf_tokenizer
 
 
@@ -105,6 +106,20 @@ def test_the_card_says_what_is_served(backend: EngineBackend) -> None:
     card = backend.card
     assert (card.model, card.backend, card.context_length, card.dtype) == ("tiny", "engine", 256, "float32")
     assert card.parameters == sum(tensor.numel() for tensor in make_hf_model("llama").parameters())
+
+
+def test_an_adapter_is_a_model_of_its_own(backend: EngineBackend, tmp_path: Path) -> None:
+    backend.load_adapter("tuned", str(make_adapter(tmp_path / "one", 1)))
+    backend.load_adapter("other", str(make_adapter(tmp_path / "two", 2)))
+    card = backend.adapters["tuned"]
+    assert (card.model, card.base, card.host, card.dtype) == ("tuned", "tiny", "tiny", "float32")
+    assert len({card.digest, backend.card.digest, backend.adapters["other"].digest}) == 3
+    asked = {"max_tokens": 6, "ignore_eos": True, "temperature": 0}
+    said = {model: tokens(run(backend, job(model=model, **asked))) for model in ("tiny", "tuned", "other")}
+    assert len(set(said.values())) == 3
+    (failed,) = run(backend, job(model="unknown"))
+    assert isinstance(failed, Failed)
+    assert isinstance(failed.error, ModelNotFound)
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "chat_template.jinja", "config.json"])

@@ -25,6 +25,11 @@ async def test_a_name_that_is_given_twice_is_refused() -> None:
         await load_backends(twice)
 
 
+async def test_an_adapter_of_what_is_no_engine_here_is_refused() -> None:
+    with pytest.raises(SetupError, match="needs its base `m`, run by an engine"):
+        await load_backends([BackendSpec.parse("a=/some/folder,adapter-of=m"), BackendSpec.parse("m=scripted:text=a")])
+
+
 async def test_an_option_that_does_not_exist_is_named() -> None:
     with pytest.raises(SetupError, match="colour"):
         await load_backends([BackendSpec.parse("m=scripted:colour=red")])

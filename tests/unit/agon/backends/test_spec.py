@@ -17,6 +17,7 @@ from agon.errors import SetupError
         ("tiny=./models/tiny", BackendSpec("tiny", "engine", "./models/tiny")),
         ("meta/llama=meta/llama-1b", BackendSpec("meta/llama", "engine", "meta/llama-1b")),
         ("a=C:/models/a", BackendSpec("a", "engine", "C:/models/a")),
+        ("t=./adapter,adapter-of=tiny", BackendSpec("t", "engine", "./adapter", {"adapter-of": "tiny"})),
         ("demo=scripted:", BackendSpec("demo", "scripted", "")),
         (
             r"demo=scripted:text=Hello\, you = me,delay=0.01",
@@ -45,6 +46,8 @@ def test_a_model_is_spelled_as_name_and_source(text: str, spec: BackendSpec) -> 
         ("m=scripted:hello", "no OPTION=VALUE"),
         ("m=scripted:delay=1,delay=2", "given twice"),
         ("m=upstream:host:80", "needs a URL"),
+        ("m=./adapter,base=tiny", "no option base"),
+        ("m=./adapter,adapter-of=tiny,dtype=int8", "dtype of its base"),
     ],
 )
 def test_a_wrong_spelling_is_refused_with_the_reason(text: str, says: str) -> None:
