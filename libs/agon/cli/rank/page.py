@@ -40,7 +40,7 @@ def as_page(report: Report) -> str:
         f"<section><h2>{escape(finding.heading)}</h2><ul>"
         + "".join(f"<li>{escape(line)}</li>" for line in finding.lines)
         + "</ul></section>"
-        for finding in report.findings
+        for finding in report.shown()
     )
     contents = ""
     if len(report.boards) > 1:

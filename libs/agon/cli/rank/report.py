@@ -8,6 +8,19 @@ from agon.ratings import PairCells, Ranking
 
 
 @dataclass(frozen=True, slots=True)
+class Finding:
+    """The answer to a question beside the board, such as how two models compare: a heading, lines, and data.
+
+    `name` is its key in JSON.
+    """
+
+    name: str
+    heading: str
+    lines: tuple[str, ...]
+    data: Any
+
+
+@dataclass(frozen=True, slots=True)
 class Board:
     """One table: all votes, or those of one category."""
 
@@ -16,21 +29,13 @@ class Board:
     cells: PairCells
     notes: tuple[str, ...] = ()
     """What a reader of the numbers must know, a sentence each."""
+    findings: tuple[Finding, ...] = ()
+    """What the fit says besides, such as the worth of style."""
 
     @property
     def order(self) -> list[str]:
         """The ranked models, best first."""
         return [row.model for row in self.ranking.rows]
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """The answer to a question beside the board, such as how two models compare: a heading, lines, and data."""
-
-    name: str
-    heading: str
-    lines: tuple[str, ...]
-    data: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +101,26 @@ class Report:
                     "rows": [asdict(row) for row in board.ranking.rows],
                     "unranked": [asdict(model) for model in board.ranking.unranked],
                     "notes": list(board.notes),
+                    **{finding.name: finding.data for finding in board.findings},
                 }
                 for board in self.boards
             ],
-            **{finding.name: finding.data for finding in self.findings},
+            **self._answers(),
         }
+
+    def shown(self) -> tuple[Finding, ...]:
+        """The findings to print below the boards: those of the first, and the answers to what was asked."""
+        return (*self.boards[0].findings, *self.findings)
+
+    def _answers(self) -> dict[str, Any]:
+        """By name; several comparisons are a list."""
+        told: dict[str, Any] = {}
+        for finding in self.findings:
+            if finding.name == "comparisons":
+                told.setdefault("comparisons", []).append(finding.data)
+            else:
+                told[finding.name] = finding.data
+        return told
 
     def _share(self, outcome: str) -> str:
         share = self.outcomes[outcome] / self.votes if self.votes else 0.0

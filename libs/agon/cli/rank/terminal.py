@@ -21,7 +21,7 @@ def show(report: "Report") -> None:
         console.print(board_table(board.ranking.rows, board.ranking.unranked, console, title))
         for note in board.notes:
             console.print(Text("! ", style="yellow") + Text(note), soft_wrap=True)
-    for finding in report.findings:
+    for finding in report.shown():
         console.print(f"\n{escape(finding.heading)}", style="bold", soft_wrap=True)
         for line in finding.lines:
             console.print(escape(f"  {line}"), soft_wrap=True)

@@ -36,7 +36,7 @@ def as_markdown(report: Report) -> str:
             parts += [f"## {report.heading(board)}, {board.ranking.votes:,} votes", ""]
         parts += [*_markdown_table(board), ""]
         parts += [f"> {note}  " for note in board.notes] + ([""] if board.notes else [])
-    for finding in report.findings:
+    for finding in report.shown():
         parts += [f"### {finding.heading}", "", *(f"- {line}" for line in finding.lines), ""]
     return "\n".join(parts).rstrip() + "\n"
 

@@ -27,6 +27,8 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "id": ("vote_id",),
     "count": (),
     "named": ("anony",),
+    "left_text": ("conversation_a", "response_a", "answer_a", "output_a", "result_x", "text_a"),
+    "right_text": ("conversation_b", "response_b", "answer_b", "output_b", "result_y", "text_b"),
 }
 """The names that each role is looked for under, the likelier first. Counts are never guessed."""
 
@@ -50,6 +52,9 @@ class Columns:
     """How many votes a row stands for."""
     sides: bool = True
     """whether left and right are where the answers stood"""
+    left_text: str | None = None
+    """The left answer: text, or a conversation as a list of {role, content}."""
+    right_text: str | None = None
     named: str | None = None
     """False where voters knew the models' names: such votes are left out."""
 

@@ -20,6 +20,7 @@ Kind = Literal["parquet", "csv", "json lines", "json", "counts", "frame"]
 
 STANDARD_INPUT = "-"
 _SNIFFED = 1 << 16
+_INFERRED = 10_000
 _SEPARATORS = ",\t;|"
 _GZIP, _ZSTD, _PARQUET = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PAR1"
 _FOLDER = (("*.parquet", "parquet"), ("*.jsonl*", "json lines"), ("*.csv*", "csv"))
@@ -84,8 +85,10 @@ def _sniffed(source: Path | bytes, name: str, head: bytes | None = None) -> Tabl
         counts = _counts(source, text, name)
         if counts is not None:
             return counts
-        frame = pl.scan_ndjson(source, infer_schema_length=None if isinstance(source, bytes) else 10_000)
-        return _table(frame, "json lines", name)
+        lines = _table(pl.scan_ndjson(source, infer_schema_length=_INFERRED), "json lines", name)
+        if pl.Null in lines.frame.collect_schema().dtypes():  # a column that is empty at first: look at all of it
+            lines = _table(pl.scan_ndjson(source, infer_schema_length=None), "json lines", name)
+        return lines
     header = text.splitlines()[0].decode("utf-8", "replace")
     separator = max(_SEPARATORS, key=header.count)
     return _table(pl.scan_csv(source, separator=separator, infer_schema=False), "csv", name)

@@ -21,6 +21,9 @@ from agon.ratings.votes import Votes
 _ROW, _LEFT, _RIGHT, _WORD, _COUNT, _ID, _TIME, _BLIND = (f"\0{n}" for n in range(8))
 _CARRIED = "\0carried "
 
+ROLES = frozenset({"voter", "prompt", "left_text", "right_text"})
+"""Roles that can be carried by their name."""
+
 Mask = npt.NDArray[np.bool_]
 
 
@@ -33,7 +36,9 @@ class Question:
     words: Mapping[str, str] = field(default_factory=dict)
     """outcome words that the user explains"""
     carry: Sequence[str] = ()
-    """further columns that are wanted"""
+    """what else is wanted: roles (`voter`, `prompt`, `left_text`, `right_text`), or columns by their names"""
+    in_time: bool = False
+    """sort the votes by time, where a column is known to hold it"""
     since: datetime | None = None
     """the first moment that counts"""
     until: datetime | None = None
@@ -80,7 +85,10 @@ def _read(table: Table, source: str, question: Question) -> VoteTable:
     told = {**({"count": "votes"} if table.kind == "counts" else {}), **question.columns}
     frame, columns = understand(table.frame.with_row_index(_ROW), table.names, told)
     for name in question.carry:
-        if name not in table.names:
+        if name in ROLES and getattr(columns, name) is None:
+            option = name.replace("_", "-")
+            raise InvalidRequest(f"{source}: which column is the {option}? Say --{option} COLUMN", param=name)
+        if name not in ROLES and name not in table.names:
             raise InvalidRequest(f"{source} has no column {name!r}: the columns are {', '.join(table.names)}")
     models, words = pl.Categories.random(), pl.Categories.random()
     rows = _collect(frame, _wanted(frame, columns, question, models, words), table, source)
@@ -98,6 +106,9 @@ def _read(table: Table, source: str, question: Question) -> VoteTable:
         if not question.skip:
             raise _refusal(source, table, rows, flaws, bad)
         rows, outcome = rows.filter(pl.Series(~bad)), outcome[~bad]
+    if question.in_time and _TIME in rows.columns:
+        order = rows.select(pl.arg_sort_by(_TIME, maintain_order=True)).to_series()
+        rows, outcome = rows[order], outcome[order.to_numpy()]
     return _votes(rows, outcome, names, columns, table, question, left_out, read_rows)
 
 
@@ -128,11 +139,13 @@ def _wanted(
         wanted[_ID] = text(columns.id)
     if columns.named is not None and not question.named:
         wanted[_BLIND] = ~text(columns.named).str.to_lowercase().is_in(["false", "0"])
-    if question.since is not None or question.until is not None:
-        if columns.time is None:
-            raise InvalidRequest("no column is known to hold the time of a vote: name it with --time COLUMN")
+    period = question.since is not None or question.until is not None
+    if period and columns.time is None:
+        raise InvalidRequest("no column is known to hold the time of a vote: name it with --time COLUMN")
+    if columns.time is not None and (period or question.in_time):
         wanted[_TIME] = moments(columns.time, schema[columns.time])
-    return wanted | {_CARRIED + name: pl.col(name) for name in question.carry}
+    carried = {name: getattr(columns, name) if name in ROLES else name for name in question.carry}
+    return wanted | {_CARRIED + name: pl.col(column) for name, column in carried.items()}
 
 
 def _collect(frame: pl.LazyFrame, wanted: Mapping[str, pl.Expr], table: Table, source: str) -> pl.DataFrame:

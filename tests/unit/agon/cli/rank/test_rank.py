@@ -3,6 +3,8 @@
 import csv
 import io
 import json
+import math
+import random
 import re
 import subprocess
 import sys
@@ -168,9 +170,9 @@ def test_an_anchor_fixes_the_scale(votes: str) -> None:
     assert fixed["x"]["rating"] - 1200 == pytest.approx(free["x"]["rating"] - free["y"]["rating"])
 
 
-@pytest.mark.parametrize("method", ["bt", "rao-kupper", "davidson", "grounded"])
+@pytest.mark.parametrize("method", ["bt", "rao-kupper", "davidson", "grounded", "elo", "win-rate"])
 def test_every_model_of_a_vote_ranks(votes: str, method: str) -> None:
-    board = first_board(votes, "--method", method)
+    board = first_board(votes, "--method", method, "--min-votes", "50")
     assert list(board) == ["x", "y", "z"]
     assert board["x"]["lower"] < board["x"]["rating"] < board["x"]["upper"]
 
@@ -189,6 +191,117 @@ def test_joint_ranges_are_no_narrower_than_pairwise_ones(votes: str) -> None:
     assert all(joint[model]["rank_worst"] >= pairwise[model]["rank_worst"] for model in joint)
 
 
+def test_every_source_of_intervals_keeps_the_ratings(votes: str) -> None:
+    plain = first_board(votes)
+    for options in (["--intervals", "fisher"], ["--bootstrap", "50"], ["--cluster", "language,tstamp"]):
+        board = first_board(votes, *options)
+        assert board["x"]["rating"] == pytest.approx(plain["x"]["rating"])
+        assert board["x"]["lower"] != plain["x"]["lower"]
+        assert board["x"]["lower"] < board["x"]["rating"] < board["x"]["upper"]
+
+
+def test_the_same_seed_draws_the_same(votes: str) -> None:
+    one, same, other = (first_board(votes, "--bootstrap", "20", "--seed", seed) for seed in ("1", "1", "2"))
+    assert one == same
+    assert one != other
+
+
+@pytest.fixture
+def judged(tmp_path: Path) -> str:
+    """z is better than y, and y than x; longer answers and the left side are favoured; `odd` prefers the worse."""
+    draw = random.Random(0)
+    strength = {"x": 0.0, "y": 1.0, "z": 2.0}
+    rows = []
+    for number in range(900):
+        left, right = draw.sample(sorted(strength), 2)
+        words = [draw.randint(5, 200) for _ in range(2)]
+        voter = "odd" if number % 9 == 0 else f"voter {number % 9}"
+        better = strength[left] - strength[right]
+        log_odds = (-better if voter == "odd" else better) + 0.4 + 1.5 * (words[0] - words[1]) / sum(words)
+        winner = "model_a" if draw.random() < 1 / (1 + math.exp(-log_odds)) else "model_b"
+        asked = {"role": "user", "content": "?" * draw.randint(1, 300)}
+        conversations = [[asked, {"role": "assistant", "content": "w " * count}] for count in words]
+        rows.append(
+            {
+                **{"model_a": left, "model_b": right, "winner": winner, "voter": voter, "prompt_id": number % 20},
+                **{"words_a": words[0], "words_b": words[1], "more": words[0] - words[1]},
+                **{"conversation_a": conversations[0], "conversation_b": conversations[1]},
+            }
+        )
+    path = tmp_path / "judged.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    return str(path)
+
+
+@pytest.mark.parametrize(("style", "name"), [("text", "length"), ("words_a,words_b", "words_a"), ("more", "more")])
+def test_style_is_measured_from_texts_amounts_or_differences(judged: str, style: str, name: str) -> None:
+    board = data(judged, "--style", style, "--position")["boards"][0]  # type: ignore[index]
+    effects = {effect["name"]: effect for effect in board["effects"]}
+    assert set(effects) == {name, "position"}
+    assert effects[name]["lower"] > 0
+    assert f"{name}, one standard deviation more: +" in run(judged, "--style", style).output
+
+
+def test_style_goes_with_clusters_and_weights(judged: str) -> None:
+    for options in (["--cluster", "voter,prompt"], ["--reweight"], ["--mix", "voter", *_equal_shares()]):
+        assert len(first_board(judged, "--style", "text", *options)) == 3
+
+
+VOTERS = ["odd", *(f"voter {i}" for i in range(1, 9))]
+
+
+def _equal_shares() -> list[str]:
+    return [word for name in VOTERS for word in ("--share", f"{name}=1")]
+
+
+def test_a_declared_mix_outweighs_who_came(judged: str) -> None:
+    plain = first_board(judged)
+    shares = [f"{voter}={int(voter == 'odd')}" for voter in VOTERS]
+    mixed = first_board(judged, "--mix", "voter", *(word for share in shares for word in ("--share", share)))
+    assert plain["z"]["rank"] == 1
+    assert mixed["x"]["rank"] == 1
+
+
+def test_two_models_are_compared(judged: str) -> None:
+    told = data(judged, "--compare", "z", "x", "--compare", "x", "z")["comparisons"]
+    assert isinstance(told, list)
+    assert told[0]["difference"] == pytest.approx(-told[1]["difference"])
+    assert told[0]["better"] + told[1]["better"] == pytest.approx(1)
+    assert "P(z is better) = " in run(judged, "--compare", "z", "x").output
+
+
+def test_what_the_first_place_hangs_on_is_found(votes: str) -> None:
+    told = data(votes, "--influence")["influence"]
+    assert isinstance(told, dict)
+    assert (told["first"], told["successor"]) == ("x", "y")
+    assert sum(kind["votes"] for kind in told["removed"]) == told["votes"]
+    assert "y is before x" in run(votes, "--influence").output
+
+
+def test_voters_who_vote_against_the_rest_are_listed(judged: str) -> None:
+    told = data(judged, "--voters")["voters"]
+    assert isinstance(told, list)
+    assert [row["voter"] for row in told if row["flagged"]] == ["odd"]
+    assert "odd: ability" in run(judged, "--voters").output
+
+
+def test_the_best_of_variants_is_not_favoured_for_the_picking(judged: str) -> None:
+    told = data(judged, "--best-of", "y,z")["best_of"]
+    assert isinstance(told, dict)
+    assert told["model"] == "z"
+    assert told["estimate"] <= told["plain"]
+
+
+def test_counted_rows_are_single_votes_where_those_are_needed(tmp_path: Path) -> None:
+    cells = [("x", "y", "a", 30), ("x", "y", "b", 12), ("y", "x", "a", 9), ("y", "x", "b", 14), ("y", "x", "tie", 3)]
+    counted = [f"{left},{right},{word},{n}" for left, right, word, n in cells]
+    (tmp_path / "counted.csv").write_text("\n".join(["model_a,model_b,winner,n", *counted]) + "\n")
+    single = [f"{left},{right},{word}" for left, right, word, n in cells for _ in range(n)]
+    (tmp_path / "single.csv").write_text("\n".join(["model_a,model_b,winner", *single]) + "\n")
+    board = first_board(str(tmp_path / "counted.csv"), "--count", "n", "--position")
+    assert board == first_board(str(tmp_path / "single.csv"), "--position")
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -199,6 +312,20 @@ def test_joint_ranges_are_no_narrower_than_pairwise_ones(votes: str) -> None:
         (["VOTES", "--anchor", "nobody=1000"], "'nobody' is not among the rated"),
         (["VOTES", "--word", "meh"], "should be WORD=OUTCOME"),
         (["VOTES", "--matrix", "wins.png"], "ends with .svg or .csv"),
+        (["VOTES", "--cluster", "voter"], "which column is the voter? Say --voter COLUMN"),
+        (["VOTES", "--voters"], "which column is the voter? Say --voter COLUMN"),
+        (["VOTES", "--style", "text"], "which column is the left-text? Say --left-text COLUMN"),
+        (["VOTES", "--style", "language"], "row 2, column language: no number"),
+        (["VOTES", "--method", "elo", "--style", "text"], "--style goes with --method bt"),
+        (["VOTES", "--method", "davidson", "--cluster", "language"], "--intervals cluster goes with --method bt"),
+        (["VOTES", "--bootstrap", "20", "--reweight"], "it takes no weights"),
+        (["VOTES", "--intervals", "cluster"], "needs --cluster"),
+        (["VOTES", "--mix", "language"], "--share VALUE=SHARE for each"),
+        (["VOTES", "--mix", "language", "--share", "en"], "should be VALUE=SHARE"),
+        (["VOTES", "--mix", "language", "--share", "en=1"], "'de' has votes and no declared share"),
+        (["VOTES", "--compare", "x", "w"], "'w' is not among the rated"),
+        (["VOTES", "--influence", "--reweight"], "--influence removes plain votes"),
+        (["VOTES", "--method", "elo", "--compare", "x", "y"], "--compare needs a fitted board"),
         (["VOTES", "--outcome", "language"], "row 2, column language: 'en' is no known outcome"),
     ],
 )
