@@ -4,8 +4,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from agon.cli.rank.fitting import Fitted, fitted
 from agon.cli.rank.recipe import Recipe
 from agon.cli.rank.report import Board
@@ -58,29 +56,24 @@ def _part(name: str, table: "VoteTable", recipe: Recipe) -> Board:
 
 def _board(name: str, table: "VoteTable", recipe: Recipe) -> tuple[Board, Fitted]:
     cells = table.cells()
-    notes: list[str] = []
-    if recipe.min_votes:
-        votes = cells.votes_per_model()
-        kept = np.flatnonzero(votes >= recipe.min_votes)
-        if len(kept) < len(cells.models):
-            gone = len(cells.models) - len(kept)
-            notes.append(f"{_models(gone)} with fewer than {recipe.min_votes} votes left out, and their votes.")
-            cells = cells.only(kept.tolist())
     made = fitted(table, cells, recipe)
-    notes += _notes(made.ranking, cells, recipe, sides=table.sides)
-    return Board(name, made.ranking, cells, tuple(notes), made.findings), made
+    notes = tuple(_notes(made, cells, recipe, sides=table.sides))
+    return Board(name, made.ranking, cells, notes, made.findings), made
 
 
-def _notes(ranking: Ranking, cells: PairCells, recipe: Recipe, *, sides: bool) -> Iterator[str]:
+def _notes(made: Fitted, cells: PairCells, recipe: Recipe, *, sides: bool) -> Iterator[str]:
     """What is known to make readers of a board stumble."""
+    ranking = made.ranking
     if recipe.method == "elo":
         yield "Elo hangs on the order of votes and on its step: it is a ticker, no ranking (--method bt ranks)."
     if recipe.method == "win-rate":
         yield "A win rate depends on who the opponents were: models that met others do not compare (--method bt does)."
-    if not ranking.rows:
+    if not ranking.rows and not made.hidden:
         yield "No two models can be compared: there are no ratings."
     elif ranking.unranked:
         yield f"{_models(len(ranking.unranked))} can't be compared with the others, and no rating is made up for them."
+    if made.hidden:
+        yield f"{_models(made.hidden)} with fewer than {recipe.min_votes} votes not shown; their votes count."
     few = sum(row.votes < FEW_VOTES for row in ranking.rows)
     if few:
         yield f"{_models(few)} with fewer than {FEW_VOTES} votes: take these intervals as rough."

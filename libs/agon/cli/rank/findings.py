@@ -125,5 +125,6 @@ def _fit(fitted: Fitted, option: str) -> Fit:
         raise InvalidRequest(
             f"{option} needs a fitted board: at least two models that can be compared, not elo or win-rate"
         )
-    votes = {row.model: float(row.votes) for row in fitted.ranking.rows}
-    return guarded(made, np.array([votes[model] for model in made.models]))
+    at = {model: i for i, model in enumerate(fitted.sums.models)}
+    votes = fitted.sums.totals.sum(axis=1)
+    return guarded(made, np.array([votes[at[model]] for model in made.models]))

@@ -45,10 +45,28 @@ class Fitted:
     ranking: Ranking
     sums: PairSums
     findings: tuple[Finding, ...] = ()
+    hidden: int = 0
+    """models that are rated and have too few votes to be shown"""
 
 
 def fitted(table: VoteTable, cells: PairCells, recipe: Recipe) -> Fitted:
-    """Rank the models of `cells`, which are counted from the table's votes."""
+    """Rank the models of `cells`, which are counted from the table's votes.
+
+    Models with fewer votes than the recipe wants are left off the board; their votes count all the same.
+    """
+    made = _made(table, cells, recipe)
+    shown = [row for row in made.ranking.rows if row.votes >= recipe.min_votes]
+    hidden = len(made.ranking.rows) - len(shown)
+    ranking = made.ranking
+    if hidden:
+        rating, lower, upper, votes = (
+            np.array([getattr(row, name) for row in shown]) for name in ("rating", "lower", "upper", "votes")
+        )
+        ranking = replace(ranking, rows=_rows([row.model for row in shown], rating, lower, upper, votes))
+    return replace(made, ranking=_ranges(ranking, recipe), hidden=hidden)
+
+
+def _made(table: VoteTable, cells: PairCells, recipe: Recipe) -> Fitted:
     if recipe.method == "elo":
         return Fitted(_elo(table, cells, recipe), PairSums.of(cells))
     sums = _sums(table, cells, recipe)
@@ -77,7 +95,7 @@ def fitted(table: VoteTable, cells: PairCells, recipe: Recipe) -> Fitted:
     if drawn is not None:
         rows = _rows(made.models, drawn.rating, drawn.lower, drawn.upper, votes)
         ranking = replace(ranking, rows=rows)
-    return Fitted(_ranges(ranking, recipe), sums, findings)
+    return Fitted(ranking, sums, findings)
 
 
 def _sums(table: VoteTable, cells: PairCells, recipe: Recipe) -> PairSums:
@@ -164,10 +182,18 @@ def _ranges(ranking: Ranking, recipe: Recipe) -> Ranking:
     made = ranking.fit
     if recipe.ranks == "overlap" or made is None:
         return ranking
+    at = [made.models.index(row.model) for row in ranking.rows]
+    shown = replace(
+        made,
+        models=tuple(row.model for row in ranking.rows),
+        theta=made.theta[at],
+        covariance=made.covariance[np.ix_(at, at)],
+    )
     joint = recipe.ranks == "joint"
-    critical = simultaneous(made, level=recipe.level) if joint else two_sided(recipe.level, made.degrees)
-    ranges = rank_ranges(made, critical)
-    best = dict(zip(made.models, ranges.best.tolist(), strict=True))
-    worst = dict(zip(made.models, ranges.worst.tolist(), strict=True))
-    rows = (replace(row, rank_best=best[row.model], rank_worst=worst[row.model]) for row in ranking.rows)
+    critical = simultaneous(shown, level=recipe.level) if joint else two_sided(recipe.level, made.degrees)
+    ranges = rank_ranges(shown, critical)
+    rows = (
+        replace(row, rank_best=int(best), rank_worst=int(worst))
+        for row, best, worst in zip(ranking.rows, ranges.best, ranges.worst, strict=True)
+    )
     return replace(ranking, rows=tuple(rows))

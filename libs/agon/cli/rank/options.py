@@ -43,7 +43,7 @@ OPTIONS: tuple[Callable[[Any], Any], ...] = (
     _columns("--right-text", metavar="COLUMN", help="The right answer."),
     _votes("--since", metavar="TIME", help="Only votes from this moment on."),
     _votes("--until", metavar="TIME", help="Only votes before this moment."),
-    _votes("--min-votes", type=click.IntRange(min=1), help="Leave out models with fewer votes."),
+    _votes("--min-votes", type=click.IntRange(min=1), help="Do not show models with fewer votes; their votes count."),
     _votes(
         "--by", metavar="COLUMN", help="A board for each value of a column too (of each member, if it holds lists)."
     ),
