@@ -205,11 +205,11 @@ def active(runs: int, seed: int, m: int = 10, n: int = 3000, every: int = 250) -
 
 
 def ranks(runs: int, seed: int, n: int = 6000) -> dict[str, Any]:
-    """How often every model's true rank lies in its range at once."""
+    """How often every model's true rank lies in its range at once, where models are nearly level."""
     rng = np.random.default_rng(seed)
     tally = Tally()
     for _ in range(runs):
-        theta = strengths(rng)
+        theta = strengths(rng) / 8
         left, right = pairs(rng, n, zipf())
         fitted, truth, votes = rated(
             Votes(names(MODELS), left, right, judge(rng, theta[left] - theta[right], 0.2)).cells(), theta

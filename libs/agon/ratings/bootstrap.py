@@ -83,17 +83,17 @@ def bootstrap(sums: PairSums, rounds: int = 100, *, seed: int = 0) -> Bootstrap:
         points = wins + (ties + ties.T) / 2
         found = _refit(points, full, start)
         if found is None:
-            disconnected += 1
             members = main_component(points, points.sum(axis=1) + points.sum(axis=0))
+            disconnected += len(members) < m
             found = _on(members, points, full)
         theta[b] = found
     return Bootstrap(full, theta, disconnected, np.isnan(theta).sum(axis=0))
 
 
 def _refit(points: Array, full: Fit, start: Array) -> Array | None:
-    """Newton's steps with the full fit's curvature; None if the round's graph has fallen apart.
+    """Newton's steps with the full fit's curvature; None if they do not come to rest, or the graph has fallen apart.
 
-    Between connected models the steps come to rest only where there is a finite maximum.
+    Between connected models they come to rest only where there is a finite maximum.
     """
     total = points + points.T
     wins = points.sum(axis=1)

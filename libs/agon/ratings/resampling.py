@@ -15,6 +15,8 @@ _MARGIN = 5.0
 _TABLED = 256
 # Slots of a lookup: a uniform number's first ten bits decide for most draws, the whole number for the others.
 _SLOTS = 1024
+# So few votes are drawn plainly.
+_PLAIN = 200
 # Votes up to which the kind of each is kept in a list.
 _LISTED = 5_000_000
 
@@ -22,7 +24,9 @@ _LISTED = 5_000_000
 def multinomial(rng: np.random.Generator, counts: Counts, rounds: int) -> Counts:
     """(rounds, K) draws of sum(counts) votes with the probabilities counts / sum(counts); counts (K,) are positive."""
     n = int(counts.sum())
-    share = max(0.0, 1 - _MARGIN / np.sqrt(n))
+    if n <= _PLAIN:
+        return rng.multinomial(n, counts / n, rounds)
+    share = 1 - _MARGIN / np.sqrt(n)
     drawn = _poisson(rng, counts, share, rounds)
     lacking = n - drawn.sum(axis=1)
     over = np.flatnonzero(lacking < 0)
@@ -75,9 +79,7 @@ def _cumulative(means: Array) -> Array:
     top = int(means.max() + 12 * np.sqrt(means.max()) + 30)
     k = np.arange(top)
     log_factorial = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, top)))])
-    with np.errstate(divide="ignore"):
-        log_mean = np.log(means)[:, None]
-    logs = np.where(k > 0, k * log_mean, 0.0) - means[:, None] - log_factorial
+    logs = k * np.log(means)[:, None] - means[:, None] - log_factorial
     cumulative: Array = np.minimum(np.cumsum(np.exp(logs), axis=1), 1.0)
     cumulative[:, -1] = 1.0
     return cumulative
