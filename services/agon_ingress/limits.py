@@ -9,6 +9,7 @@ from agon_ingress.chat_types import ChatCompletionRequest
 from agon_ingress.completion_types import CompletionRequest
 from agon_ingress.embedding_types import EmbeddingRequest
 from agon_ingress.policy import Asked
+from agon_ingress.response_types import ResponseFormatJsonSchema, ResponseRequest
 from agon_ingress.settings import IngressSettings
 
 
@@ -18,6 +19,9 @@ def check(asked: Asked, settings: IngressSettings) -> None:
         case ChatCompletionRequest():
             _most(len(asked.messages), settings.max_messages, "messages")
             _most(len(asked.tools or ()), settings.max_tools, "tools")
+        case ResponseRequest():
+            _most(1 if isinstance(asked.input, str) else len(asked.input), settings.max_messages, "input")
+            _most(len(asked.tools), settings.max_tools, "tools")
         case CompletionRequest():
             _most(len(asked.prompts), settings.max_inputs, "prompt")
         case EmbeddingRequest():
@@ -38,6 +42,11 @@ def schemas(asked: Asked) -> Iterator[tuple[str, Any]]:
     if isinstance(asked, ChatCompletionRequest):
         for index, tool in enumerate(asked.tools or ()):
             yield f"tools[{index}].function.parameters", tool.function.parameters
+    if isinstance(asked, ResponseRequest):
+        for index, function in enumerate(asked.tools):
+            yield f"tools[{index}].parameters", function.parameters
+        if isinstance(asked.text.format, ResponseFormatJsonSchema):
+            yield "text.format.schema", asked.text.format.schema_
     if isinstance(asked, ChatCompletionRequest | CompletionRequest) and isinstance(
         form := asked.form, JsonSchemaFormat
     ):

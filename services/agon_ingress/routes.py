@@ -8,8 +8,9 @@ from agon_ingress.chat import CHAT
 from agon_ingress.completions import COMPLETIONS
 from agon_ingress.embeddings import EMBEDDINGS
 from agon_ingress.endpoint import Endpoint
+from agon_ingress.responses import RESPONSES
 
-ENDPOINTS: tuple[Endpoint[Any], ...] = (CHAT, COMPLETIONS, EMBEDDINGS)
+ENDPOINTS: tuple[Endpoint[Any], ...] = (CHAT, RESPONSES, COMPLETIONS, EMBEDDINGS)
 
 router = APIRouter(tags=["models' answers"])
 for endpoint in ENDPOINTS:

@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Annotated
 
 from pydantic import Field
+from pydantic_settings import SettingsConfigDict
 
 from agon.settings import MIB, Settings
 
@@ -13,9 +14,12 @@ Positive = Annotated[timedelta, Field(gt=timedelta(0))]
 class IngressSettings(Settings):
     """`AGON_*` variables of `agon_ingress`, on top of the shared ones."""
 
+    model_config = SettingsConfigDict(use_attribute_docstrings=True)
+
     http_host: str = "127.0.0.1"
     """Loopback by default: whoever opens it to a network decides so."""
     http_port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    """Where the API listens."""
 
     max_body_bytes: Annotated[int, Field(ge=1024)] = 8 * MIB
     """The largest HTTP body that is read; a larger one is answered 413 before it is taken in."""
@@ -24,6 +28,7 @@ class IngressSettings(Settings):
     max_messages: Annotated[int, Field(ge=1, le=4096)] = 4096
     """Messages of one chat."""
     max_tools: Annotated[int, Field(ge=1, le=128)] = 128
+    """Tools offered in one request."""
     max_stop: Annotated[int, Field(ge=1, le=4)] = 4
     """Stop strings of one request."""
     max_n: Annotated[int, Field(ge=1, le=16)] = 16
@@ -51,6 +56,7 @@ class IngressSettings(Settings):
     """On SIGTERM open answers may go on for so long; then they end with an error."""
 
     probe_every: Positive = timedelta(seconds=1)
+    """How often Redis, Kafka and Postgres are asked whether they are there."""
     probe_timeout: Positive = timedelta(seconds=3)
     """A dependency that does not answer a probe within this counts as away."""
     redis_memory_share: Annotated[float, Field(gt=0, le=1)] = 0.8

@@ -1,0 +1,101 @@
+"""The tables of `docs/api.md`, made from the code: every endpoint, what becomes of each field, every setting.
+
+`python -m agon_ingress.reference docs/api.md` writes them between the page's markers; a test fails when the page is
+behind the code.
+"""
+
+import re
+import sys
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from fastapi.routing import APIRoute
+from pydantic import SecretStr
+from pydantic.fields import FieldInfo
+
+from agon.settings import MIB, Settings
+from agon_ingress.absent import router as absent
+from agon_ingress.app import ROUTERS
+from agon_ingress.policy import Asked, fates, refusals
+from agon_ingress.routes import ENDPOINTS
+from agon_ingress.settings import IngressSettings
+
+_MARKS = re.compile(r"(?P<begin><!-- made of the code: (?P<name>\w+) -->\n).*?(?P<end><!-- end -->)", re.DOTALL)
+_FATES = {"implemented": "implemented", "accepted": "accepted, without effect", "refused": "refused"}
+
+
+def write(page: str) -> str:
+    """The page with its tables as the code says now."""
+    tables = {"endpoints": endpoints, "fields": fields, "settings": settings}
+    return _MARKS.sub(lambda m: m["begin"] + "\n" + "\n".join(tables[m["name"]]()) + "\n\n" + m["end"], page)
+
+
+def endpoints() -> Iterator[str]:
+    """One line for each method and path."""
+    yield "| | |"
+    yield "|---|---|"
+    for router in ROUTERS:
+        for route in router.routes:
+            if isinstance(route, APIRoute) and (route.include_in_schema or router is absent):
+                about = (route.description or "").partition("\n")[0]
+                yield f"| `{', '.join(sorted(route.methods))} {route.path}` | {about} |"
+
+
+def fields() -> Iterator[str]:
+    """A table for each endpoint that asks a model."""
+    for endpoint in ENDPOINTS:
+        yield f"### `POST {endpoint.path}`"
+        yield ""
+        yield "| field | | |"
+        yield "|---|---|---|"
+        fate_of = fates(endpoint.asks)
+        for name, field in endpoint.asks.model_fields.items():
+            yield f"| `{name}` | {_FATES[fate_of[name]]} | {_note(endpoint.asks, name, field)} |"
+        yield ""
+    yield "A field that is in no table is ignored, and named in the answer's header `x-ignored-params`."
+
+
+def settings() -> Iterator[str]:
+    """Every setting that the ingress adds to the shared ones."""
+    yield "| variable | default | |"
+    yield "|---|---|---|"
+    for name, field in IngressSettings.model_fields.items():
+        if name not in Settings.model_fields:
+            yield f"| `AGON_{name.upper()}` | {_shown(field.default)} | {_line(field.description)} |"
+
+
+def _note(kind: type[Asked], name: str, field: FieldInfo) -> str:
+    if (refusal := refusals(kind).get(name)) is not None:
+        taken = ", ".join(f"`{value!r}`".replace("'", '"').replace("False", "false") for value in refusal.neutral)
+        return " ".join(filter(None, (f"{taken} is taken." if taken else "", refusal.why)))
+    return _line(field.description)
+
+
+def _line(text: str | None) -> str:
+    return " ".join((text or "").split()).replace("|", "\\|")
+
+
+def _shown(value: Any) -> str:
+    match value:
+        case timedelta():
+            return f"{value.total_seconds():g} s"
+        case int() if value and value % MIB == 0:
+            return f"{value // MIB} MiB"
+        case int() if value >= 1024 and value % 1024 == 0 and value > 8192:
+            return f"{value // 1024} KiB"
+        case SecretStr() | "":
+            return ""
+        case None:
+            return "none"
+    return f"`{value}`"
+
+
+def main() -> None:
+    path = Path(sys.argv[1])
+    path.write_text(write(path.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
