@@ -18,6 +18,8 @@ from agon_ingress.receiving import receive, tenant_of
 from agon_ingress.settings import IngressSettings
 from agon_ingress.telling import Head, Streamed, Whole
 
+SCRIPT_HEADER, SCRIPT_KEY = "x-agon-script", "agon-script"
+
 A = TypeVar("A", bound=Asked)
 
 
@@ -73,6 +75,10 @@ class Endpoint(Generic[A]):
         model: str = asked.model  # type: ignore[attr-defined]  # every request to a model names one
         ask = self.ask(model, request.state.request_id, tenant_of(request), now() + patience, house)
         generations = self.generations(asked, ask)
+        if house.settings.test_mode and (script := request.headers.get(SCRIPT_HEADER)) is not None:
+            generations = [
+                one.model_copy(update={"metadata": {**one.metadata, SCRIPT_KEY: script}}) for one in generations
+            ]
         conversation = self.conversation(asked)
         if (streamed := self.streamed(asked, ask)) is not None:
             return StreamedAnswer(house, generations, conversation, headers, streamed)

@@ -55,6 +55,9 @@ class IngressSettings(Settings):
     drain_timeout: Annotated[timedelta, Field(ge=timedelta(0))] = timedelta(seconds=10)
     """On SIGTERM open answers may go on for so long; then they end with an error."""
 
+    test_mode: bool = False
+    """Whether the header `x-agon-script` tells a scripted model that is `steered` what to say. Not for production."""
+
     probe_every: Positive = timedelta(seconds=1)
     """How often Redis, Kafka and Postgres are asked whether they are there."""
     probe_timeout: Positive = timedelta(seconds=3)

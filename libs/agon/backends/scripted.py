@@ -3,76 +3,36 @@
 What it says is a pure function of the request (and of the choice's number), so an answer that is resumed elsewhere goes
 on exactly. Tokens are words with the space behind them; a token's id is the CRC-32 of its text, cut to 31 bits. Since a
 script knows what comes next, each token's log-probability is 0, and what shapes a draw (temperature, penalties, bias)
-changes nothing. A form of the answer can't be promised, and is refused.
-
-| option       | meaning                                                                                        |
-|--------------|------------------------------------------------------------------------------------------------|
-| `text`       | what it says (`\\n` is a line break)                                                             |
-| `mode`       | `reply` (default: made from the last message), `echo` (that message), `random` (drawn by seed)   |
-| `tokens`     | exactly so many tokens; without `text` or `mode`, all the same: the cheapest, for benchmarks   |
-| `per_step`   | tokens per step of each choice (1)                                                             |
-| `delay`      | seconds between two steps, which all choices take together (0)                                 |
-| `first_delay`| seconds before the first token (0)                                                             |
-| `fail_at`    | fail once a choice has so many tokens                                                          |
-| `capacity`   | requests that run at once (256); the others wait                                               |
-| `context`    | the context length in tokens (32768)                                                           |
+changes nothing. The options are those of `agon.backends.script`.
 """
 
 import hashlib
-import itertools
 import json
-import random
-import re
 import time
-import zlib
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal, Self
+from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
 from agon.backends.base import Admitted, Event, Failed, Finished, Job, Load, Tokens, refuse
+from agon.backends.script import SAME, Options, inputs, pieces, token_id, until_stop, words
 from agon.engine.events import Alternative, TokenLogprob
-from agon.errors import AgonError, Cancelled, ContextTooLong, EngineFailed, Expired, InvalidRequest, SetupError
+from agon.errors import (
+    AgonError,
+    Cancelled,
+    ContextTooLong,
+    EngineFailed,
+    Expired,
+    InvalidRequest,
+    SetupError,
+    UnsupportedParameter,
+)
 from agon.messages import GenerationRequest, ModelCard, now
+from agon.messages.formats import GrammarFormat, RegexFormat
 
-_PIECE = re.compile(r"\S+\s*|\s+")
-_WORDS = (
-    "amber", "basil", "cedar", "delta", "ember", "fable", "gable", "harbour", "island", "jasper", "kettle", "lantern",
-    "meadow", "north", "ochre", "pebble", "quiet", "river", "saddle", "timber", "umber", "velvet", "willow", "zephyr",
-    "café", "東京", "🌱",
-)  # fmt: skip
-_RANDOM_TOKENS = 48
-_SAME = "word "
-_REFUSED = ("response_format", "best_of", "echo", "prompt_logprobs", "stop_token_ids", "min_tokens")
-
-
-class Options(BaseModel):
-    """The options above, checked."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    text: str | None = None
-    mode: Literal["reply", "echo", "random"] | None = None
-    tokens: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
-    per_step: Annotated[int, Field(ge=1)] = 1
-    delay: Annotated[float, Field(ge=0, le=3600)] = 0.0
-    first_delay: Annotated[float, Field(ge=0, le=3600)] = 0.0
-    fail_at: Annotated[int, Field(ge=0)] | None = None
-    capacity: Annotated[int, Field(ge=1)] = 256
-    context: Annotated[int, Field(ge=1)] = 32768
-
-
-def pieces(text: str) -> list[str]:
-    """The text's tokens: words with the white space behind them; joined they are the text."""
-    return _PIECE.findall(text)
-
-
-def token_id(piece: str) -> int:
-    return zlib.crc32(piece.encode()) & 0x7FFFFFFF
-
-
-_SAME_ID = token_id(_SAME)
+_REFUSED = ("best_of", "echo", "prompt_logprobs", "stop_token_ids", "min_tokens")
+_SAME_ID = token_id(SAME)
 
 
 class _Choice:
@@ -91,12 +51,19 @@ class _Choice:
 class _Run:
     """A job in progress. `due` is when its next tokens may come, by the monotonic clock."""
 
-    __slots__ = ("choices", "completed", "deadline", "due", "key", "prompt_tokens", "top")
+    __slots__ = ("choices", "completed", "deadline", "due", "key", "options", "prompt_tokens", "top")
 
     def __init__(
-        self, key: str, choices: list[_Choice], prompt_tokens: int, deadline: float | None, top: int | None
+        self,
+        key: str,
+        options: Options,
+        choices: list[_Choice],
+        prompt_tokens: int,
+        deadline: float | None,
+        top: int | None,
     ) -> None:
         self.key = key
+        self.options = options
         self.top = top
         """How many alternatives each token's log-probability comes with; None where nobody asked for them."""
         self.choices = choices
@@ -123,6 +90,8 @@ class ScriptedBackend:
             backend="scripted",
             description="A script, not a model.",
             context_length=self._options.context,
+            tool_format="hermes",
+            reasoning="think" if self._options.reasoning is not None else None,
             created_at=now(),
         )
 
@@ -130,7 +99,7 @@ class ScriptedBackend:
     def from_options(cls, model: str, options: Mapping[str, str]) -> Self:
         """Read options as they are spelled in settings. Raises `SetupError` that names each wrong one."""
         try:
-            return cls(model, Options.model_validate({k: v.replace("\\n", "\n") for k, v in options.items()}))
+            return cls(model, Options.read(options))
         except ValidationError as error:
             wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
             raise SetupError(f"the script of {model} has wrong options: {wrong}") from error
@@ -154,8 +123,6 @@ class ScriptedBackend:
             return 0.0
         if not self._running:
             return None
-        if not self._options.delay and not self._options.first_delay:
-            return 0.0
         return max(0.0, min(run.due for run in self._running.values()) - time.monotonic())
 
     def step(self) -> Sequence[Event]:
@@ -182,11 +149,15 @@ class ScriptedBackend:
 
     def _start(self, job: Job, events: list[Event]) -> None:
         request = job.request
-        prompt_tokens = sum(len(pieces(text)) for text in _inputs(request))
+        prompt_tokens = sum(len(pieces(text)) for text in inputs(request))
         try:
             if request.kind == "embedding":
                 raise InvalidRequest("a script has no embeddings", param="kind")
             refuse(request, _REFUSED)
+            if isinstance(request.response_format, RegexFormat | GrammarFormat):
+                told = "response_format: a script follows JSON schemas and choices, no patterns and grammars"
+                raise UnsupportedParameter(told, param="response_format")
+            options = self._options.steer(request)
             room = self._options.context - prompt_tokens
             if room < 1:
                 raise ContextTooLong(
@@ -195,7 +166,7 @@ class ScriptedBackend:
                     param="messages",
                 )
             choices = [
-                self._choice(request, index, room, len(job.emitted[index]) if index < len(job.emitted) else 0)
+                _choice(options, request, index, room, len(job.emitted[index]) if index < len(job.emitted) else 0)
                 for index in range(request.n)
                 if index >= len(job.ended) or job.ended[index] is None
             ]
@@ -206,59 +177,27 @@ class ScriptedBackend:
         if request.deadline:
             deadline = time.monotonic() + (request.deadline - now()).total_seconds()
         top = request.top_logprobs or 0 if request.logprobs else None
-        run = _Run(job.key, choices, prompt_tokens, deadline, top)
+        run = _Run(job.key, options, choices, prompt_tokens, deadline, top)
         run.completed = sum(map(len, job.emitted))
-        run.due = time.monotonic() + self._options.first_delay
+        run.due = time.monotonic() + options.first_delay
         self._running[job.key] = run
         events.append(Admitted(job.key, prompt_tokens))
 
-    def _choice(self, request: GenerationRequest, index: int, room: int, position: int) -> _Choice:
-        limit = min(request.limit or room, room)
-        if self._options.tokens and self._options.text is None and self._options.mode is None and not request.stop:
-            count = limit if request.ignore_eos and request.limit else self._options.tokens
-            length = min(count, limit)
-            finish = "stop" if count <= limit else "length"
-            return _Choice(index, [_SAME_ID] * length, [_SAME] * length, finish, min(position, length))
-        words, finish = self._words(request, index, limit)
-        shown = _until_stop(words, request.stop)
-        if len(shown) < len(words) or "".join(shown) != "".join(words):
-            words, finish = words[: len(shown)], "stop"
-        return _Choice(index, [token_id(word) for word in words], shown, finish, min(position, len(words)))
-
-    def _words(self, request: GenerationRequest, index: int, limit: int) -> tuple[list[str], str]:
-        """The answer's tokens, at most `limit`, and how it ends."""
-        options = self._options
-        if options.text is not None:
-            words = pieces(options.text)
-        elif options.mode == "random":
-            draw = random.Random(f"{request.seed}/{index}")
-            words = [f"{draw.choice(_WORDS)} " for _ in range(options.tokens or _RANDOM_TOKENS)]
-        elif options.tokens and options.mode is None:
-            words = [_SAME]
-        else:
-            said = _inputs(request)[-1]
-            words = pieces(said if options.mode == "echo" else f"You said: {said} That is {len(said)} characters.")
-        words = words or ["…"]
-        count = options.tokens or len(words)
-        if request.ignore_eos and request.limit:
-            count = limit
-        words = list(itertools.islice(itertools.cycle(words), min(count, limit)))
-        return words, "stop" if count <= limit else "length"
-
     def _advance(self, run: _Run, moment: float, events: list[Event]) -> None:
+        options = run.options
         if run.deadline is not None and run.deadline <= moment:
             del self._running[run.key]
             events.append(_failed(run, Expired("the request's deadline passed before its answer was complete")))
             return
         for choice in run.choices:
             at = choice.position
-            if self._options.fail_at is not None and at >= self._options.fail_at:
+            if options.fail_at is not None and at >= options.fail_at:
                 del self._running[run.key]
-                events.append(_failed(run, EngineFailed(f"the script fails at token {self._options.fail_at}")))
+                events.append(_failed(run, EngineFailed(f"the script fails at token {options.fail_at}")))
                 return
-            end = min(at + self._options.per_step, len(choice.ids))
-            if self._options.fail_at is not None:
-                end = min(end, self._options.fail_at)
+            end = min(at + options.per_step, len(choice.ids))
+            if options.fail_at is not None:
+                end = min(end, options.fail_at)
             finish = choice.finish if end == len(choice.ids) else None
             ids = tuple(choice.ids[at:end])
             shown = choice.shown[at:end]
@@ -269,11 +208,26 @@ class ScriptedBackend:
         run.choices = [choice for choice in run.choices if choice.position < len(choice.ids)]
         if run.choices:
             # All choices share one beat, as in a model's batch. Late steps are not made up for: no burst after a pause.
-            delay = self._options.delay
+            delay = options.delay
             run.due = (moment // delay + 1) * delay if delay else 0.0
         else:
             del self._running[run.key]
             events.append(Finished(run.key, run.prompt_tokens, run.completed))
+
+
+def _choice(options: Options, request: GenerationRequest, index: int, room: int, position: int) -> _Choice:
+    limit = min(request.limit or room, room)
+    if options.uniform and not request.stop:
+        assert options.tokens is not None
+        count = limit if request.ignore_eos and request.limit else options.tokens
+        length = min(count, limit)
+        finish = "stop" if count <= limit else "length"
+        return _Choice(index, [_SAME_ID] * length, [SAME] * length, finish, min(position, length))
+    told, finish = words(options, request, index, limit)
+    shown = until_stop(told, request.stop)
+    if len(shown) < len(told) or "".join(shown) != "".join(told):
+        told, finish = told[: len(shown)], "stop"
+    return _Choice(index, [token_id(word) for word in told], shown, finish, min(position, len(told)))
 
 
 def _certain(piece: str, top: int) -> TokenLogprob:
@@ -283,28 +237,3 @@ def _certain(piece: str, top: int) -> TokenLogprob:
 
 def _failed(run: _Run, error: AgonError) -> Failed:
     return Failed(run.key, error, run.prompt_tokens, run.completed)
-
-
-def _inputs(request: GenerationRequest) -> list[str]:
-    """What was asked, oldest first."""
-    if request.messages:
-        return [message.text() for message in request.messages]
-    prompt = request.prompt or ""
-    return [prompt if isinstance(prompt, str) else " ".join(map(str, prompt))]
-
-
-def _until_stop(words: Sequence[str], stops: Sequence[str]) -> list[str]:
-    """What each token may show so that no stop string is shown: the token that completes one is the last."""
-    text = "".join(words)
-    found = [(text.find(stop) + len(stop), text.find(stop)) for stop in stops if stop in text]
-    if not found:
-        return list(words)
-    end, start = min(found)
-    shown: list[str] = []
-    begin = 0
-    for word in words:
-        shown.append(text[begin : max(begin, min(begin + len(word), start))])
-        begin += len(word)
-        if begin >= end:
-            break
-    return shown

@@ -90,10 +90,24 @@ def parse(written: str, offered: Collection[str]) -> tuple[str, dict[str, Any]] 
         if not isinstance(tree, ast.Call) or tree.args:
             return None
         name = ast.unparse(tree.func)
-        arguments = {word.arg: ast.literal_eval(word.value) for word in tree.keywords if word.arg is not None}
+        arguments = {word.arg: ast.literal_eval(_named(word.value)) for word in tree.keywords if word.arg is not None}
         json.dumps(arguments)
     except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
         return None
     if name not in offered or len(arguments) != len(tree.keywords):
         return None
     return name, arguments
+
+
+_NAMED = {"true": True, "false": False, "null": None}
+
+
+class _Named(ast.NodeTransformer):
+    """JSON's words for what Python spells otherwise: models mix them."""
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:  # the name that `ast` calls
+        return ast.Constant(_NAMED[node.id]) if node.id in _NAMED else node
+
+
+def _named(value: ast.expr) -> ast.expr:
+    return _Named().visit(value)  # type: ignore[no-any-return]

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from agon.backends import ComputeThread, Event, Failed, Finished, Job, Load, SteppedBackend, Tokens
-from agon.backends.scripted import Options, ScriptedBackend
+from agon.backends.script import Options
+from agon.backends.scripted import ScriptedBackend
 from agon.errors import Cancelled, EngineFailed
 from agon.messages import GenerationRequest, ModelCard
 

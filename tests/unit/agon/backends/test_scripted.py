@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agon.backends import Admitted, Event, Failed, Finished, Job, Tokens
-from agon.backends.scripted import Options, ScriptedBackend, token_id
+from agon.backends.script import Options, token_id
+from agon.backends.scripted import ScriptedBackend
 from agon.engine.events import Alternative, TokenLogprob
 from agon.errors import Cancelled, ContextTooLong, EngineFailed, Expired, UnsupportedParameter
 from agon.messages import GenerationRequest
@@ -159,8 +160,50 @@ def test_a_script_is_certain_of_its_tokens() -> None:
 
 
 def test_what_a_script_cannot_promise_is_refused_by_name() -> None:
-    failed = last(run(Options(text="Hello"), job(response_format={"type": "json_object"})))
+    failed = last(run(Options(text="Hello"), job(response_format={"type": "regex", "pattern": "a+"})))
     assert isinstance(failed, Failed)
     assert isinstance(failed.error, UnsupportedParameter)
     assert failed.error.param == "response_format"
     assert isinstance(last(run(Options(text="Hello"), job(response_format={"type": "text"}, best_of=1))), Finished)
+
+
+CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+TOOLS = [
+    {"type": "function", "function": {"name": "now"}},
+    {"type": "function", "function": {"name": "get_weather", "parameters": CITY}},
+]
+CALL = '<tool_call>\n{"name": "get_weather", "arguments": {"city": "text"}}\n</tool_call>'
+
+
+def test_a_required_call_is_made_whatever_the_script_says() -> None:
+    choice = {"type": "function", "function": {"name": "get_weather"}}
+    assert text(run(Options(text="Hello"), job(tools=TOOLS, tool_choice=choice))) == CALL
+    assert text(run(Options(text="Hello"), job(tools=TOOLS))) == "Hello"
+    assert text(run(Options(mode="call"), job(tools=TOOLS[1:]))) == CALL
+
+
+def test_a_script_that_calls_answers_once_the_tool_has() -> None:
+    said = [{"role": "user", "content": "?"}, {"role": "tool", "tool_call_id": "1", "content": "sunny"}]
+    assert "sunny" in text(run(Options(mode="call"), job(tools=TOOLS, messages=said)))
+
+
+def test_json_and_choices_are_what_was_asked_for() -> None:
+    form = {"type": "json_schema", "json_schema": {"name": "a", "schema": CITY}}
+    assert json.loads(text(run(Options(), job(response_format=form)))) == {"city": "text"}
+    assert "said" in json.loads(text(run(Options(), job(response_format={"type": "json_object"}))))
+    assert text(run(Options(), job(response_format={"type": "choice", "choices": ["yes", "no"]}))) == "yes"
+
+
+def test_reasoning_comes_first() -> None:
+    backend = ScriptedBackend("m", Options(reasoning="Hm.", text="Yes."))
+    assert (backend.card.reasoning, backend.card.tool_format) == ("think", "hermes")
+    assert text(run(Options(reasoning="Hm.", text="Yes."), job())) == "<think>\nHm.\n</think>\n\nYes."
+
+
+def test_a_request_steers_a_script_that_lets_itself_be_steered() -> None:
+    steering = {"agon-script": "text=a\\, b,fail_at=9"}
+    assert text(run(Options(steered=True), job(metadata=steering))) == "a, b"
+    assert text(run(Options(text="mine"), job(metadata=steering))) == "mine"
+    failed = last(run(Options(steered=True), job(metadata={"agon-script": "delay=soon"})))
+    assert isinstance(failed, Failed)
+    assert "delay" in str(failed.error)

@@ -55,6 +55,7 @@ HERMES = '<tool_call>\n{"name": "get_weather", "arguments": {"city": "Rome"}}\n<
         ("pythonic", "[get_weather(city='Rome')]", "", [WEATHER]),
         ("pythonic", '[f(a=[1, 2], b={"c": None}), search.web(q="a, (b]")]', "",
          [("f", '{"a": [1, 2], "b": {"c": null}}'), ("search.web", '{"q": "a, (b]"}')]),
+        ("pythonic", "[f(a=true, b=[null, False])]", "", [("f", '{"a": true, "b": [null, false]}')]),
         ("pythonic", "[f()]\n", "", [("f", "{}")]),
     ],
 )  # fmt: skip

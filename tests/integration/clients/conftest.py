@@ -1,0 +1,88 @@
+"""One ingress and one worker for the tests of all clients: scripted models, a nano model, an embedding model."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import httpx
+import pytest
+from openai import OpenAI
+
+from agon import nano
+from agon.bus import topic_admin
+from agon.local.ports import free_port
+from support import databases
+from support.servers import TestServers
+from support.workers import WorkerProcess, new_place
+
+SCRIPT, THINKER, BROKEN, NANO, MINILM = "script", "org/thinker", "broken", "nano-6m", "minilm"
+MODELS = (
+    f"{SCRIPT}=scripted:steered=true",
+    f"{THINKER}=scripted:reasoning=Let me think.,steered=true",
+    f"{BROKEN}=scripted:fail_at=2",
+    f"{NANO}={nano.models()[NANO]}",
+    f"{MINILM}=embedding:",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """A running API."""
+
+    url: str
+    """Without `/v1`."""
+
+    @property
+    def openai(self) -> OpenAI:
+        """The official client, which checks each answer against OpenAI's types."""
+        return OpenAI(base_url=f"{self.url}/v1", api_key="none", max_retries=0, _strict_response_validation=True)
+
+
+@pytest.fixture(scope="session")
+def api(
+    servers: TestServers,
+    kafka_url: str,
+    redis_url: str,
+    postgres_url: str,
+    migrated_template: str,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Api]:
+    place = new_place(kafka_url, redis_url, tmp_path_factory.mktemp("api"))
+    servers.run(topic_admin.apply(kafka_url, place.topics.prefix))
+    database = servers.run(databases.create(postgres_url, migrated_template))
+    worker = WorkerProcess(place, "worker-api", MODELS)
+    port = free_port()
+    environment = place.environment(
+        AGON_HTTP_PORT=str(port), AGON_POSTGRES_URL=database, AGON_TEST_MODE="true", AGON_NAME="ingress-api"
+    )
+    with (place.folder / "ingress.log").open("wb") as log:
+        ingress = subprocess.Popen([sys.executable, "-m", "agon_ingress"], env=environment, stdout=log, stderr=log)
+    try:
+        _wait(f"http://127.0.0.1:{port}", worker)
+        yield Api(f"http://127.0.0.1:{port}")
+    finally:
+        ingress.kill()
+        ingress.wait(10)
+        worker.kill()
+
+
+def _wait(url: str, worker: WorkerProcess) -> None:
+    """Until every model is served."""
+    until = time.monotonic() + 120
+    while time.monotonic() < until:
+        try:
+            if len(httpx.get(f"{url}/v1/models").json().get("data", ())) == len(MODELS):
+                return
+        except httpx.HTTPError:
+            pass
+        assert worker.process.poll() is None, worker.told()
+        time.sleep(0.1)
+    raise AssertionError(f"not ready in time: {worker.told()[-2000:]} {os.getloadavg()}")
+
+
+@pytest.fixture(scope="session")
+def client(api: Api) -> OpenAI:
+    return api.openai
