@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -12,7 +12,7 @@ from aiokafka.errors import MessageSizeTooLargeError, OutOfOrderSequenceNumber, 
 from agon.bus.clients import Record
 from agon.bus.dead_letters import DeadLetters
 from agon.bus.headers import Headers, event_headers
-from agon.messages import GenerationCompleted
+from agon.messages import GenerationCompleted, ModelCard
 from agon.stream.gate import Gate
 from agon.telemetry import Metrics
 from agon.topics import Topics
@@ -40,6 +40,7 @@ class Ending:
         metrics: Metrics,
         *,
         max_bytes: int,
+        cards: Mapping[str, ModelCard],
         forget: Callable[[Held], None],
     ) -> None:
         self._gate = gate
@@ -49,6 +50,7 @@ class Ending:
         self._patience = patience
         self._metrics = metrics
         self._max_bytes = max_bytes - _ENVELOPE
+        self._cards = cards
         self._forget = forget
         self._tasks: set[asyncio.Task[None]] = set()
         self._broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -91,7 +93,15 @@ class Ending:
 
     async def _end(self, held: Held) -> None:
         identity = held.identity
-        message = completed(identity, held.request, held.transcript(), self._worker, held.attempt, held.first_token_at)
+        message = completed(
+            identity,
+            held.request,
+            held.transcript(),
+            self._worker,
+            held.attempt,
+            held.first_token_at,
+            self._cards.get(held.model),
+        )
         headers = event_headers(
             message, id=f"{identity.key}/{held.attempt}", source=self._worker, traceparent=identity.traceparent
         )

@@ -27,7 +27,7 @@ from agon_inference.ending import Ending
 from agon_inference.flow import Flow, Hands
 from agon_inference.held import Held
 from agon_inference.intake import Intake
-from agon_inference.models import Models
+from agon_inference.models import Models, cards
 from agon_inference.retrying import AWAY, Patience
 from agon_inference.settings import InferenceSettings
 from agon_inference.watching import Watch
@@ -75,6 +75,7 @@ class Worker:
             self._patience,
             metrics,
             max_bytes=settings.max_completion_bytes,
+            cards={card.model: card for card in cards(backends.values())},
             forget=self._forget,
         )
         self._writer = Writer(

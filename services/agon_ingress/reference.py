@@ -40,7 +40,7 @@ def endpoints() -> Iterator[str]:
         for route in router.routes:
             if isinstance(route, APIRoute) and (route.include_in_schema or router is absent):
                 about = (route.description or "").partition("\n")[0]
-                yield f"| `{', '.join(sorted(route.methods))} {route.path}` | {about} |"
+                yield f"| `{', '.join(sorted(route.methods or ()))} {route.path}` | {about} |"
 
 
 def fields() -> Iterator[str]:
@@ -50,9 +50,9 @@ def fields() -> Iterator[str]:
         yield ""
         yield "| field | | |"
         yield "|---|---|---|"
-        fate_of = fates(endpoint.asks)
-        for name, field in endpoint.asks.model_fields.items():
-            yield f"| `{name}` | {_FATES[fate_of[name]]} | {_note(endpoint.asks, name, field)} |"
+        kind: type[Asked] = endpoint.asks
+        for name, field in kind.model_fields.items():
+            yield f"| `{name}` | {_FATES[fates(kind)[name]]} | {_note(kind, name, field)} |"
         yield ""
     yield "A field that is in no table is ignored, and named in the answer's header `x-ignored-params`."
 

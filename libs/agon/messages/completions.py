@@ -6,6 +6,7 @@ from pydantic import Field
 
 from agon.messages.base import Id, Message, ModelName, Time
 from agon.messages.requests import Kind
+from agon.messages.tools import ToolCall
 
 Status = Literal["finished", "failed", "cancelled", "expired"]
 FinishReason = Literal["stop", "length"]
@@ -21,10 +22,14 @@ class CompletionError(Message):
 
 
 class AssistantMessage(Message):
-    """What the model said. `content` is None where the text was not kept."""
+    """What the model said. `content` is None where the text was not kept, or there are only calls."""
 
     role: Literal["assistant"] = "assistant"
     content: str | None = None
+    tool_calls: tuple[ToolCall, ...] | None = None
+    """The tools that it calls; the finish reason is `stop` then, too."""
+    reasoning: str | None = None
+    """What it thought before, of models that do."""
 
 
 class TopLogprob(Message):
