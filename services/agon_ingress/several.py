@@ -18,8 +18,8 @@ class Several:
 
     @property
     def ended(self) -> bool:
-        """All of them have."""
-        return all(generation.ended for generation in self._generations)
+        """All of them have, and all that they told was taken."""
+        return not self._taking and all(generation.ended for generation in self._generations)
 
     async def take(self, patience: float = math.inf) -> list[tuple[int, Frame]]:
         """Wait for frames, of any of them; empty if none came for so many seconds. Raises as a generation does.

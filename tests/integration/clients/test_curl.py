@@ -27,7 +27,7 @@ def test_a_whole_answer(api: Api) -> None:
 
 def test_the_bytes_of_a_stream(api: Api) -> None:
     told = curl(api, "/v1/chat/completions", {**BODY, "stream": True, "stream_options": {"include_usage": True}}, "-i")
-    head, _, body = told.partition("\r\n\r\n")
+    head, _, body = told.partition("\n\n")
     assert "content-type: text/event-stream; charset=utf-8" in head
     assert "x-accel-buffering: no" in head
     lines = [line for line in body.split("\n") if line and not line.startswith(":")]

@@ -148,7 +148,7 @@ def test_log_probabilities(client: OpenAI, model: str) -> None:
     assert len(told.content) == answer.usage.completion_tokens
     text = b"".join(bytes(token.bytes or ()) for token in told.content).decode()
     assert text == answer.choices[0].message.content
-    assert all(token.logprob <= 0 and len(token.top_logprobs) == 2 for token in told.content)
+    assert all(token.logprob <= 0 and 1 <= len(token.top_logprobs) <= 2 for token in told.content)
 
 
 @pytest.mark.parametrize("fields", [{}, {"n": 2}, {"logprobs": True}, {"tools": [WEATHER], "tool_choice": "required"}])

@@ -67,7 +67,9 @@ def test_a_suffix_is_refused_by_name(client: OpenAI) -> None:
 
 def test_embeddings_as_numbers_and_as_base64(client: OpenAI) -> None:
     sentences = ["The cat sits outside", "The cat is outdoors", "A man is playing guitar"]
-    told = client.embeddings.create(model=MINILM, input=sentences)  # the client asks for base64 by itself
+    # The client asks for base64 by itself, and its own strict check does not know that.
+    lenient = OpenAI(base_url=client.base_url, api_key="none")
+    told = lenient.embeddings.create(model=MINILM, input=sentences)
     assert [len(one.embedding) for one in told.data] == [384] * 3
     numbers = client.embeddings.create(model=MINILM, input=sentences, encoding_format="float")
     for one, other in zip(told.data, numbers.data, strict=True):
