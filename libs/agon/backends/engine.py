@@ -1,6 +1,7 @@
 """Our own engine as a backend: one transformers model, stepped by the compute thread."""
 
 import hashlib
+import json
 from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,21 +9,17 @@ from typing import Any, Self
 
 from jinja2 import TemplateError
 
-from agon.backends.base import Event, Failed, Job, Load, refuse
+from agon.backends.base import Event, Failed, Job, Load
 from agon.dialects import ReasoningStyle, reasoning_style, tool_format
-from agon.engine import Limits, Request, SamplingParams
+from agon.engine import Conversation, Guide, Limits, Request, SamplingParams
 from agon.engine.adapter import CONFIG, adapter_digest
 from agon.engine.engine import Engine
 from agon.engine.hub import FILES, resolve
 from agon.engine.params import Prompt
 from agon.errors import AgonError, InvalidRequest
-from agon.messages import GenerationRequest, ModelCard, now
+from agon.messages import ChatMessage, GenerationRequest, ModelCard, ResponseFormat, ToolCall, now
+from agon.messages.formats import ChoiceFormat, GrammarFormat, JsonObjectFormat, JsonSchemaFormat, RegexFormat
 
-_NOT_YET = (
-    "tools", "chat_template_kwargs", "min_p", "typical_p", "presence_penalty", "frequency_penalty",
-    "repetition_penalty", "logit_bias", "stop_token_ids", "min_tokens", "best_of", "response_format", "logprobs",
-    "prompt_logprobs", "echo",
-)  # fmt: skip
 _PRIORITIES = {"interactive": 0, "batch": 1}
 _BLOCK = 1024 * 1024
 _file_digests: dict[tuple[Path, int, int], bytes] = {}
@@ -137,16 +134,28 @@ def as_request(job: Job, adapter: str | None = None) -> Request:
     asked = job.request
     if asked.kind == "embedding":
         raise InvalidRequest("this model generates text, it has no embeddings", param="kind")
-    refuse(asked, _NOT_YET)
     params = SamplingParams(
         temperature=asked.temperature,
         top_p=asked.top_p,
         top_k=asked.top_k,
+        min_p=asked.min_p,
+        typical_p=asked.typical_p,
+        presence_penalty=asked.presence_penalty,
+        frequency_penalty=asked.frequency_penalty,
+        repetition_penalty=asked.repetition_penalty,
+        logit_bias=asked.logit_bias or {},
         seed=asked.seed,
         max_tokens=asked.limit,
+        min_tokens=asked.min_tokens,
         n=asked.n,
+        best_of=asked.best_of,
         stop=asked.stop,
+        stop_token_ids=asked.stop_token_ids,
         ignore_eos=asked.ignore_eos,
+        guide=_guide(asked.response_format),
+        logprobs=asked.top_logprobs or 0 if asked.logprobs else None,
+        prompt_logprobs=asked.prompt_logprobs,
+        echo=asked.echo,
     )
     return Request(
         key=job.key,
@@ -162,11 +171,53 @@ def as_request(job: Job, adapter: str | None = None) -> Request:
     )
 
 
+def _guide(wanted: ResponseFormat | None) -> Guide | None:
+    match wanted:
+        case JsonObjectFormat():
+            return Guide.json_object()
+        case JsonSchemaFormat(json_schema=named):
+            return Guide.json_schema(named.schema_)
+        case RegexFormat(pattern=pattern):
+            return Guide.regex(pattern)
+        case ChoiceFormat(choices=choices):
+            return Guide.choice(*choices)
+        case GrammarFormat(grammar=grammar):
+            return Guide.grammar(grammar)
+        case _:
+            return None
+
+
 def _prompt(asked: GenerationRequest) -> Prompt:
     if asked.kind == "completion":
         return asked.prompt or ""
-    # `developer` is OpenAI's newer word for what chat templates know as `system`.
-    return [
-        {"role": "system" if message.role == "developer" else message.role, "content": message.text()}
-        for message in asked.messages or ()
-    ]
+    tools = tuple(tool.model_dump(mode="json", exclude_none=True) for tool in asked.tools or ())
+    return Conversation(
+        [_message(message) for message in asked.messages or ()], tools, asked.chat_template_kwargs or {}
+    )
+
+
+def _message(message: ChatMessage) -> dict[str, Any]:
+    """A message as chat templates know it."""
+    # `developer` is OpenAI's newer word for what they know as `system`.
+    told: dict[str, Any] = {
+        "role": "system" if message.role == "developer" else message.role,
+        "content": message.text(),
+    }
+    if message.name is not None:
+        told["name"] = message.name
+    if message.tool_call_id is not None:
+        told["tool_call_id"] = message.tool_call_id
+    if message.tool_calls:
+        told["tool_calls"] = [
+            {"id": call.id, "type": "function", "function": {"name": call.function.name, "arguments": _arguments(call)}}
+            for call in message.tool_calls
+        ]
+    return told
+
+
+def _arguments(call: ToolCall) -> Any:
+    """Templates write arguments as JSON themselves; what is no JSON they get as it is."""
+    try:
+        return json.loads(call.function.arguments)
+    except ValueError:
+        return call.function.arguments

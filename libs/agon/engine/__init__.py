@@ -13,7 +13,8 @@ events and parameters alone are free.
 from typing import TYPE_CHECKING, Any
 
 from agon.engine.events import Admitted, Alternative, Event, Failed, Finished, Scored, Times, TokenLogprob, Tokens
-from agon.engine.params import Limits, Request, SamplingParams
+from agon.engine.params import Conversation, Limits, Request
+from agon.engine.sampling import Guide, SamplingParams
 
 if TYPE_CHECKING:
     from agon.engine.answers import Answer, Choice
@@ -24,10 +25,12 @@ __all__ = [
     "Alternative",
     "Answer",
     "Choice",
+    "Conversation",
     "Engine",
     "Event",
     "Failed",
     "Finished",
+    "Guide",
     "Limits",
     "Request",
     "SamplingParams",

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from agon.engine.events import Event, Failed, Finished, Tokens
+from agon.engine.events import Event, Failed, Finished, Scored, TokenLogprob, Tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,6 +13,8 @@ class Choice:
     text: str
     token_ids: list[int]
     finish_reason: str | None
+    logprobs: list[TokenLogprob] | None = None
+    """One for each token, where asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +23,8 @@ class Answer:
 
     choices: list[Choice]
     usage: dict[str, int]
+    prompt_logprobs: list[TokenLogprob] | None = None
+    """One for each token of the prompt, where asked for."""
 
     @property
     def text(self) -> str:
@@ -41,11 +45,17 @@ def answer_of(events: Iterable[Event], n: int) -> Answer:
     tokens: list[list[int]] = [[] for _ in range(n)]
     reasons: list[str | None] = [None] * n
     usage: dict[str, int] = {}
+    logprobs: list[list[TokenLogprob] | None] = [None] * n
+    prompt_logprobs: list[TokenLogprob] | None = None
     for event in events:
         if isinstance(event, Tokens):
             texts[event.choice] += event.text
             tokens[event.choice] += event.token_ids
             reasons[event.choice] = event.finish_reason
+            if event.logprobs is not None:
+                logprobs[event.choice] = [*(logprobs[event.choice] or ()), *event.logprobs]
+        elif isinstance(event, Scored):
+            prompt_logprobs = list(event.logprobs)
         elif isinstance(event, Failed):
             raise event.error
         elif isinstance(event, Finished):
@@ -55,4 +65,5 @@ def answer_of(events: Iterable[Event], n: int) -> Answer:
                 "total_tokens": event.prompt_tokens + event.completion_tokens,
                 "cached_tokens": event.cached_tokens,
             }
-    return Answer([Choice(*parts) for parts in zip(texts, tokens, reasons, strict=True)], usage)
+    choices = [Choice(*parts) for parts in zip(texts, tokens, reasons, logprobs, strict=True)]
+    return Answer(choices, usage, prompt_logprobs)

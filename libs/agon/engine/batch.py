@@ -21,7 +21,8 @@ _ROWS_PER_SPAN = 8
 @dataclass(frozen=True, slots=True)
 class Batch:
     """`tokens` and `positions` are packed: `pieces` in this order, each from its place in `starts` on. Logits are
-    wanted at `keep`, one for each of `drawing`, in that order."""
+    wanted at `keep`: one for each of `drawing`, in that order, then for each of `scoring` so many, which tell of the
+    tokens that come next in its prompt."""
 
     pieces: tuple[Piece, ...]
     starts: tuple[int, ...]
@@ -29,6 +30,7 @@ class Batch:
     positions: Tensor
     keep: Tensor
     drawing: tuple[Sequence, ...]
+    scoring: tuple[tuple[Sequence, int], ...]
     paged: PagedAttention
 
 
@@ -41,6 +43,8 @@ def build(pieces: Rows[Piece], cache: KVCache) -> Batch:
     slots: list[int] = []
     keep: list[int] = []
     drawing: list[Sequence] = []
+    told: list[int] = []
+    scoring: list[tuple[Sequence, int]] = []
     starts: list[int] = []
     size, device = cache.page_size, cache.device
     for piece in (*decodes, *chunks):
@@ -53,6 +57,12 @@ def build(pieces: Rows[Piece], cache: KVCache) -> Batch:
         if piece.draws:
             keep.append(len(tokens) - 1)
             drawing.append(sequence)
+        if sequence.prompt_scores is not None and sequence.unscored:
+            # The logits of a token tell of the one behind it. What was computed before a preemption has been told.
+            last = min(begin + piece.count, sequence.prompt_length - 1)
+            due = range(max(begin + 1, len(sequence.prompt_scores)), last + 1)
+            told += [starts[-1] + at - 1 - begin for at in due]
+            scoring.append((sequence, len(due)))
     spans = _decode_spans(decodes)
     spans += [_span([piece], start) for piece, start in zip(chunks, starts[len(decodes) :], strict=True)]
     return Batch(
@@ -60,8 +70,9 @@ def build(pieces: Rows[Piece], cache: KVCache) -> Batch:
         tuple(starts),
         torch.tensor(tokens, device=device),
         torch.tensor(positions, device=device),
-        torch.tensor(keep, dtype=torch.int64, device=device),
+        torch.tensor(keep + told, dtype=torch.int64, device=device),
         tuple(drawing),
+        tuple(scoring),
         PagedAttention(cache, torch.tensor(slots, device=device), tuple(spans)),
     )
 

@@ -4,15 +4,20 @@ All state is a function of the tokens pushed so far, so that it can be rebuilt f
 """
 
 import codecs
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+
+MayEnd = Callable[[str], bool]
+"""Whether the answer may end as this text, which a stop string follows. If not, that string is part of the answer."""
 
 
 class StopScanner:
     """Holds back what may become a stop string. Which of several ends the text: the one that is complete first, and of
     those complete at the same character the longest."""
 
-    def __init__(self, stops: Sequence[str]) -> None:
+    def __init__(self, stops: Sequence[str], may_end: MayEnd | None = None) -> None:
         self._stops = sorted(set(stops), key=len, reverse=True)
+        self._may_end = may_end
+        self._shown: list[str] = []  # kept only for `may_end`
         self._held = ""
         self.stopped = False
 
@@ -20,20 +25,32 @@ class StopScanner:
         """What may be shown now. When a stop string is complete, `stopped` is True and the rest is dropped."""
         if not self._stops:
             return text
+        seen = len(self._held)
         text = self._held + text
-        ends = [(at + len(stop), at) for stop in self._stops if (at := text.find(stop)) >= 0]
-        if ends:
-            self.stopped = True
-            self._held = ""
-            return text[: min(ends)[1]]
+        for _, at in sorted(self._complete(text, seen)):
+            if self._may_end is None or self._may_end("".join(self._shown) + text[:at]):
+                self.stopped = True
+                self._held = ""
+                return text[:at]
         hold = self._longest_beginning(text)
         self._held = text[len(text) - hold :]
-        return text[: len(text) - hold]
+        shown = text[: len(text) - hold]
+        if self._may_end is not None:
+            self._shown.append(shown)
+        return shown
 
     def close(self) -> str:
         """The text has ended otherwise: what was held back may be shown after all."""
         held, self._held = self._held, ""
         return held
+
+    def _complete(self, text: str, seen: int) -> Iterator[tuple[int, int]]:
+        """End and start of stop strings in `text` that end behind its first `seen` characters."""
+        for stop in self._stops:
+            at = text.find(stop, max(0, seen + 1 - len(stop)))
+            while at >= 0:
+                yield at + len(stop), at
+                at = text.find(stop, at + 1)
 
     def _longest_beginning(self, text: str) -> int:
         """How many characters at the end of `text` are the beginning of a stop string."""
@@ -46,9 +63,9 @@ class StopScanner:
 class TextStream:
     """One answer's text: bytes of tokens in, text to show out."""
 
-    def __init__(self, stops: Sequence[str] = ()) -> None:
+    def __init__(self, stops: Sequence[str] = (), may_end: MayEnd | None = None) -> None:
         self._characters = codecs.getincrementaldecoder("utf-8")(errors="replace")
-        self._scanner = StopScanner(stops)
+        self._scanner = StopScanner(stops, may_end)
 
     @property
     def stopped(self) -> bool:

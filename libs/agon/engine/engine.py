@@ -15,22 +15,27 @@ import torch
 
 from agon.engine.adapter import Adapter, read_adapter
 from agon.engine.answers import Answer, answer_of
-from agon.engine.events import Admitted, Event, Failed, Finished, Times, Tokens
+from agon.engine.events import Admitted, Event, Failed, Finished, Scored, Times, TokenLogprob, Tokens
+from agon.engine.grammars import Grammars
 from agon.engine.hub import resolve
 from agon.engine.intake import Intake
 from agon.engine.kv import KVCache
+from agon.engine.logprobs import answer_logprobs, score_prompt
 from agon.engine.model import LanguageModel
 from agon.engine.pages import PagePool
-from agon.engine.params import MIB, Limits, Prompt, Request, SamplingParams
+from agon.engine.params import MIB, Limits, Prompt, Request
 from agon.engine.runner import Runner
 from agon.engine.sampler import Row, sample
+from agon.engine.sampling import SamplingParams
 from agon.engine.scheduler import Piece, Scheduler
 from agon.engine.sequence import Group, Sequence
+from agon.engine.shaping import shaped
 from agon.engine.tokenizer import Tokenizer
 from agon.errors import AgonError, Cancelled, EngineFailed, Expired, InvalidRequest, ModelNotFound
 
 _log = logging.getLogger(__name__)
 _INTAKE = 32  # prompts encoded per step: a burst of new requests holds up running ones only so long
+_COMPILING = 0.01  # seconds to wait for a grammar when there is nothing else to do
 _NAN = "the model's output for this request is not a number"
 
 
@@ -50,10 +55,13 @@ class Engine:
         self.scheduler = Scheduler(PagePool(pages), limits)
         self._runner = Runner(model, KVCache(shape, pages, limits.page_size, model.device), limits.adapter_slots)
         self._adapters: dict[str, Adapter] = {}
-        self._intake = Intake(model, tokenizer, self.context_length)
+        self.grammars = Grammars(tokenizer, model.vocabulary)
+        self._intake = Intake(model, tokenizer, self.grammars, self.context_length)
         # Requests to take and keys to cancel, in the order they came, with the moment they came.
         self._inbox: deque[tuple[Request | str, float]] = deque()
         self._groups: dict[str, Group] = {}
+        # Requests whose grammars are being compiled, with the moment they came.
+        self._unready: dict[str, tuple[Request, float]] = {}
         torch.set_num_threads(limits.threads)
         _log.info(
             "the KV cache takes up to %.0f MiB: %d pages of %d tokens, context %d",
@@ -83,13 +91,14 @@ class Engine:
     def counts(self) -> tuple[int, int]:
         """Requests that have sequences in the running batch, and all others that have not ended."""
         running = {sequence.key for sequence in tuple(self.scheduler.running)}
-        known = len(self._groups) + sum(isinstance(entry, Request) for entry, _ in tuple(self._inbox))
+        known = len(self._groups) + len(self._unready)
+        known += sum(isinstance(entry, Request) for entry, _ in tuple(self._inbox))
         return len(running), known - len(running)
 
     @property
     def busy(self) -> bool:
         """Whether a step would do anything."""
-        return bool(self._inbox or self._groups)
+        return bool(self._inbox or self._groups or self._unready)
 
     @property
     def adapters(self) -> tuple[str, ...]:
@@ -149,6 +158,8 @@ class Engine:
             pieces = self.scheduler.plan()
             if pieces:
                 self._compute(pieces, events)
+            elif self._unready:
+                self.grammars.wait(_COMPILING)
         except Exception:
             _log.exception("a step failed; its requests fail with it")
             # Without a plan nobody knows whose fault it was.
@@ -158,14 +169,24 @@ class Engine:
         return events
 
     def _read_inbox(self, events: list[Event]) -> None:
+        for key, (request, arrived_at) in list(self._unready.items()):
+            if self._is_ready(request):
+                del self._unready[key]
+                self._take(request, arrived_at, events)
         encoded = 0
         while self._inbox and encoded < _INTAKE:
             entry, arrived_at = self._inbox.popleft()
             key = entry if isinstance(entry, str) else entry.key
             self._fail(key, Cancelled("the request was cancelled"), events)
-            if isinstance(entry, Request):
+            if isinstance(entry, Request) and not self._is_ready(entry):
+                self._unready[key] = entry, arrived_at
+            elif isinstance(entry, Request):
                 encoded += 1
                 self._take(entry, arrived_at, events)
+
+    def _is_ready(self, request: Request) -> bool:
+        guide = request.params.guide
+        return guide is None or self.grammars.ready(guide)
 
     def _take(self, request: Request, arrived_at: float, events: list[Event]) -> None:
         prompt: list[int] = []
@@ -210,22 +231,37 @@ class Engine:
             group.started_at = group.started_at or moment
         computed = self._runner.run(pieces, self.scheduler.pool.take_dirty())
         rows = [_row(sequence) for sequence in computed.drawing]
-        drawn = sample(computed.logits, rows).tolist() if rows else []
+        logits = shaped(computed.logits, [sequence.shape for sequence in computed.drawing])
+        drawn = sample(logits, rows).tolist() if rows else []
+        logprobs = answer_logprobs(computed.logits, computed.drawing, drawn, self.tokenizer)
+        for sequence, scores in computed.scoring:
+            top = self._groups[sequence.key].request.params.prompt_logprobs
+            score_prompt(scores, sequence, top or 0, self.tokenizer)
         for piece in computed.broken:
             self._fail(piece.sequence.key, EngineFailed(_NAN), events, dirty=True)
         for piece in pieces:
             if piece.sequence.key in self._groups:
                 self.scheduler.advance(piece)
-        self._tell(computed.drawing, drawn, events)
+        self._tell(computed.drawing, drawn, logprobs, events)
 
-    def _tell(self, drawing: Rows[Sequence], drawn: list[int], events: list[Event]) -> None:
-        for sequence, token in zip(drawing, drawn, strict=True):
+    def _tell(
+        self,
+        drawing: Rows[Sequence],
+        drawn: list[int],
+        logprobs: list[tuple[TokenLogprob, ...] | None],
+        events: list[Event],
+    ) -> None:
+        for sequence, token, scored in zip(drawing, drawn, logprobs, strict=True):
             group = self._groups.get(sequence.key)
             if group is None:
                 continue  # it has just failed, or another choice of its request has
             if token < 0:
-                self._fail(sequence.key, EngineFailed(_NAN), events)
+                trouble = sequence.shape.trouble if sequence.shape else None
+                self._fail(sequence.key, trouble or EngineFailed(_NAN), events)
                 continue
+            if sequence.prompt_scores is not None:
+                events.append(Scored(sequence.key, tuple(sequence.prompt_scores)))
+                sequence.prompt_scores = None
             group.drawn_at = group.drawn_at or time.monotonic()
             for other in group.followers:
                 self.scheduler.add(other)
@@ -238,7 +274,11 @@ class Engine:
                 self._fail(sequence.key, EngineFailed(f"the token {token} could not be decoded"), events)
                 continue
             group.completion_tokens += 1
-            events.append(Tokens(sequence.key, sequence.choice, at, (token,), text, sequence.finish_reason))
+            told = Tokens(sequence.key, sequence.choice, at, (token,), text, sequence.finish_reason, scored)
+            if group.contest is None:
+                events.append(told)
+            else:
+                group.contest.add(told)
             if sequence.finish_reason:
                 self.scheduler.remove(sequence)
                 del group.open[sequence.choice]
@@ -248,6 +288,8 @@ class Engine:
     def _finish(self, group: Group, events: list[Event]) -> None:
         key = group.request.key
         del self._groups[key]
+        if group.contest is not None:
+            events += group.contest.result()
         times = None
         if group.started_at is not None and group.drawn_at is not None:
             first, drawn = group.started_at, group.drawn_at
@@ -256,6 +298,8 @@ class Engine:
 
     def _fail(self, key: str, error: AgonError, events: list[Event], *, dirty: bool = False) -> None:
         """End a request if it is here, and take back all that it holds."""
+        if self._unready.pop(key, None) is not None:
+            events.append(Failed(key, error))
         group = self._groups.pop(key, None)
         if group is None:
             return
@@ -266,4 +310,7 @@ class Engine:
 
 def _row(sequence: Sequence) -> Row:
     drawing = sequence.drawing
-    return Row(drawing.temperature, drawing.top_k, drawing.top_p, drawing.seed, sequence.choice, sequence.answered)
+    return Row(
+        drawing.temperature, drawing.top_k, drawing.top_p, drawing.seed, sequence.choice, sequence.answered,
+        drawing.min_p, drawing.typical_p,
+    )  # fmt: skip

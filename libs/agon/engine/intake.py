@@ -5,11 +5,16 @@ from itertools import chain
 from typing import Any
 
 from agon.engine.adapter import Adapter
+from agon.engine.contest import Contest
 from agon.engine.events import Tokens
+from agon.engine.grammars import Grammars
+from agon.engine.logprobs import unscored
 from agon.engine.model import LanguageModel
 from agon.engine.pages import root_of
-from agon.engine.params import Request
+from agon.engine.params import Request, is_plain
+from agon.engine.sampling import SamplingParams
 from agon.engine.sequence import Drawing, Group, Sequence
+from agon.engine.shaping import Penalties, Shape
 from agon.engine.tokenizer import Tokenizer
 from agon.errors import ContextTooLong, InvalidRequest
 
@@ -17,10 +22,11 @@ from agon.errors import ContextTooLong, InvalidRequest
 class Intake:
     """Takes requests for one model. All that it refuses is the request's own fault."""
 
-    def __init__(self, model: LanguageModel, tokenizer: Tokenizer, context_length: int) -> None:
+    def __init__(self, model: LanguageModel, tokenizer: Tokenizer, grammars: Grammars, context_length: int) -> None:
         self.end_ids = model.eos_ids | tokenizer.eos_ids
         """The tokens that end an answer, unless it ignores them."""
         self._tokenizer = tokenizer
+        self._grammars = grammars
         self._vocabulary = model.vocabulary
         self._defaults = model.generation_defaults
         self._context_length = context_length
@@ -38,29 +44,45 @@ class Intake:
         drawing = self._drawing(request, self._context_length - len(prompt))
         root = root_of(adapter.digest if adapter else None, request.salt)
         self._arrivals += 1
+        params = request.params
         group = Group(request, len(prompt), {}, arrived_at)
-        for choice in range(request.params.n):
+        if params.drawn > params.n:
+            told = params.logprobs is not None
+            group.contest = Contest(request.key, params.drawn, params.n, request.ended, logprobs=told)
+        preface = self._preface(request, prompt) if params.echo else ""
+        for choice in range(params.drawn):
             order = (request.priority, self._arrivals, choice)
-            group.completion_tokens += len(_emitted(request, choice))
-            if choice >= len(request.ended) or request.ended[choice] is None:
-                group.open[choice] = Sequence(request.key, choice, order, prompt, drawing, root, adapter)
-        told = self._replay(group)
+            if group.contest is None:
+                group.completion_tokens += len(_emitted(request, choice))
+                if choice < len(request.ended) and request.ended[choice] is not None:
+                    continue
+            shape = self._shape(params, prompt, drawing)
+            group.open[choice] = Sequence(request.key, choice, order, prompt, drawing, root, adapter, shape, preface)
+        ended = self._replay(group) if group.contest is None else []
         if group.open:
             group.leader, *group.followers = group.open.values()
-        return group, told
+            if params.prompt_logprobs is not None:
+                group.leader.prompt_scores = [unscored(prompt[0], self._tokenizer)]
+        return group, ended
 
     def _check(self, request: Request, prompt: list[int]) -> None:
         if not prompt:
             raise InvalidRequest("the prompt has no tokens", param="prompt")
-        for token in chain(prompt, *request.emitted):
-            if not 0 <= token < self._vocabulary:
-                raise InvalidRequest(
-                    f"the token id {token} is not in the model's vocabulary of {self._vocabulary}", param="prompt"
-                )
+        params = request.params
+        for param, tokens in (
+            ("prompt", chain(prompt, *request.emitted)),
+            ("logit_bias", params.logit_bias),
+            ("stop_token_ids", params.stop_token_ids),
+        ):
+            for token in tokens:
+                if not 0 <= token < self._vocabulary:
+                    raise InvalidRequest(
+                        f"the token id {token} is not in the model's vocabulary of {self._vocabulary}", param=param
+                    )
         if len(prompt) >= self._context_length:
             raise ContextTooLong(
                 f"the prompt has {len(prompt)} tokens, the model's context is {self._context_length} with the answer; "
-                "shorten the prompt", param="messages" if not isinstance(request.prompt, str) else "prompt",
+                "shorten the prompt", param="prompt" if is_plain(request.prompt) else "messages",
             )  # fmt: skip
 
     def _drawing(self, request: Request, room: int) -> Drawing:
@@ -72,9 +94,27 @@ class Intake:
             top_p=_first(params.top_p, default.get("top_p"), 1.0),
             seed=secrets.randbits(63) if params.seed is None else params.seed,
             stop=tuple(params.stop),
-            end_ids=frozenset() if params.ignore_eos else self.end_ids,
+            end_ids=frozenset(params.stop_token_ids) | (frozenset() if params.ignore_eos else self.end_ids),
             limit=min(params.max_tokens or room, room),
+            min_p=_first(params.min_p, default.get("min_p"), 0.0),
+            typical_p=_first(params.typical_p, default.get("typical_p"), 1.0),
+            # Best of needs them, too.
+            logprobs=_first(params.logprobs, 0) if params.drawn > params.n else params.logprobs,
         )
+
+    def _shape(self, params: SamplingParams, prompt: list[int], drawing: Drawing) -> Shape | None:
+        repetition = _first(params.repetition_penalty, self._defaults.get("repetition_penalty"), 1.0)
+        penalties = Penalties(repetition, params.presence_penalty, params.frequency_penalty)
+        if penalties == Penalties() and not params.logit_bias and not params.min_tokens and params.guide is None:
+            return None
+        matcher = self._grammars.matcher(params.guide, drawing.end_ids) if params.guide else None
+        return Shape(prompt, penalties, params.logit_bias, params.min_tokens, drawing.end_ids, matcher)
+
+    def _preface(self, request: Request, prompt: list[int]) -> str:
+        """The prompt's text: as it was given, or what its tokens say."""
+        if isinstance(request.prompt, str):
+            return request.prompt
+        return b"".join(map(self._tokenizer.token_bytes, prompt)).decode("utf-8", "replace")
 
     def _replay(self, group: Group) -> list[Tokens]:
         """Rebuild each choice from what earlier attempts emitted. A choice that this ends gets its last event only now:

@@ -1,56 +1,35 @@
 """What a caller may ask of one request, and of the engine as a whole."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
-from agon.errors import InvalidRequest, SetupError
+from agon.engine.sampling import SamplingParams
+from agon.errors import SetupError
 
 MIB = 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class SamplingParams:
-    """How to draw an answer. What is None is the model's own default (its `generation_config.json`).
-
-    Raises `InvalidRequest` for a value out of its range, naming the parameter.
-    """
-
-    temperature: float | None = None
-    """0 or more; 0 is greedy."""
-    top_p: float | None = None
-    """In (0, 1]: draw from the fewest tokens that hold this much probability."""
-    top_k: int | None = None
-    """Draw from the k most probable tokens; 0 or -1 for all."""
-    seed: int | None = None
-    """64 bits, signed. The same seed gives the same tokens, whatever else is in the batch. None: a random one."""
-    max_tokens: int | None = None
-    """The most tokens of each choice; the model's context is the limit in any case."""
-    n: int = 1
-    stop: tuple[str, ...] | str = ()
-    """The answer ends before the first of these strings."""
-    ignore_eos: bool = False
-
-    def __post_init__(self) -> None:
-        if isinstance(self.stop, str):
-            object.__setattr__(self, "stop", (self.stop,))
-        _check(self.temperature is None or 0 <= self.temperature < float("inf"), "temperature", "must be 0 or more")
-        _check(self.top_p is None or 0 < self.top_p <= 1, "top_p", "must be above 0 and at most 1")
-        _check(self.top_k is None or self.top_k >= -1, "top_k", "must be -1 or more")
-        _check(self.seed is None or -(2**63) <= self.seed < 2**63, "seed", "must fit 64 bits, signed")
-        _check(self.max_tokens is None or self.max_tokens >= 1, "max_tokens", "must be 1 or more")
-        _check(1 <= self.n <= 128, "n", "must be 1 to 128")
-        _check(all(self.stop), "stop", "must not hold an empty string")
-
-
-def _check(good: bool, param: str, message: str) -> None:
-    if not good:
-        raise InvalidRequest(f"{param} {message}", param=param)
-
-
-Chat = Sequence[Mapping[str, str]]
+Chat = Sequence[Mapping[str, Any]]
 """Messages of a conversation, each with `role` and `content`, rendered by the model's chat template."""
-Prompt = str | Sequence[int] | Chat
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """A chat, the functions that its model may call (as OpenAI writes `tools`), and variables of its template."""
+
+    messages: Chat
+    tools: Sequence[Mapping[str, Any]] = ()
+    template_kwargs: Mapping[str, Any] = field(default_factory=dict)
+
+
+Prompt = str | Sequence[int] | Chat | Conversation
 """Raw text (special tokens in it are special), token ids, or a chat (special tokens in it are plain text)."""
+
+
+def is_plain(prompt: Prompt) -> bool:
+    """Whether a prompt is text or token ids, and no chat."""
+    return isinstance(prompt, str) or (not isinstance(prompt, Conversation) and all(isinstance(t, int) for t in prompt))
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +38,7 @@ class Request:
 
     key: str
     prompt: Prompt
-    params: SamplingParams = SamplingParams()
+    params: SamplingParams = field(default_factory=SamplingParams)
     emitted: tuple[tuple[int, ...], ...] = ()
     ended: tuple[str | None, ...] = ()
     deadline: float | None = None

@@ -3,6 +3,7 @@
 from collections.abc import Sequence as Many
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from agon.engine.batch import build
@@ -15,11 +16,13 @@ from agon.engine.slots import AdapterSlots, Rows
 
 @dataclass(frozen=True, slots=True)
 class Computed:
-    """What a step's forward pass gave: `logits`, a row for each of `drawing` in that order, and the `broken` pieces:
-    those with a token whose output is not a number, and whose keys and values may not be one either."""
+    """What a step's forward pass gave: `logits`, a row for each of `drawing` in that order; the rows that score tokens
+    of `scoring`'s prompts; and the `broken` pieces: those with a token whose output is not a number, and whose keys and
+    values may not be one either."""
 
     logits: Tensor
     drawing: tuple[Sequence, ...]
+    scoring: tuple[tuple[Sequence, Tensor], ...]
     broken: tuple[Piece, ...]
 
 
@@ -45,4 +48,7 @@ class Runner:
             broken = tuple(
                 p for p, at in zip(batch.pieces, batch.starts, strict=True) if not all(whole[at : at + p.count])
             )
-        return Computed(logits, batch.drawing, broken)
+        drawn = len(batch.drawing)
+        scores = torch.split(logits[drawn:], [count for _, count in batch.scoring])
+        scoring = tuple((sequence, rows) for (sequence, _), rows in zip(batch.scoring, scores, strict=True))
+        return Computed(logits[:drawn], batch.drawing, scoring, broken)

@@ -6,7 +6,7 @@ choice, position, token id), so it depends neither on the batch nor on chance: t
 again, and logits that move in their last bits almost never change a draw.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -31,12 +31,19 @@ class Row:
     seed: int
     choice: int
     position: int
+    min_p: float = 0.0
+    typical_p: float = 1.0
+
+    def limited(self, width: int) -> bool:
+        """Whether some tokens of a vocabulary of this width may not be drawn."""
+        return self.top_p < 1 or 0 < self.top_k < width or self.min_p > 0 or self.typical_p < 1
 
 
 def sample(logits: Tensor, rows: Sequence[Row]) -> Tensor:
     """One token id per row of `logits` (rows x vocabulary); int64, -1 where a row holds no usable number.
 
-    Temperature 0 is the argmax (the lowest id among equals). Top-k comes before top-p, both after the temperature.
+    Temperature 0 is the argmax (the lowest id among equals). After the temperature come top-k, top-p of what that
+    leaves, min-p and typical, in this order.
     """
     best, tokens = logits.max(dim=-1)
     drawn = [index for index, row in enumerate(rows) if row.temperature > 0]
@@ -52,7 +59,7 @@ def _draw(logits: Tensor, rows: Sequence[Row]) -> Tensor:
     # Less the maximum first: a tiny temperature then makes the others -inf, and never the best one infinite.
     scores = (logits - logits.amax(-1, keepdim=True)) / temperature[:, None]
     width = logits.shape[-1]
-    limited = [index for index, row in enumerate(rows) if row.top_p < 1 or 0 < row.top_k < width]
+    limited = [index for index, row in enumerate(rows) if row.limited(width)]
     if not limited:
         return _best(scores, rows, torch.arange(width, device=logits.device))
     tokens = torch.empty(len(rows), dtype=torch.int64, device=logits.device)
@@ -77,23 +84,48 @@ def _best(scores: Tensor, rows: Sequence[Row], ids: Tensor) -> Tensor:
 
 
 def _candidates(scores: Tensor, rows: Sequence[Row], most: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The `most` best scores, -inf outside top-k and top-p, their tokens, and which rows need no more than these.
+    """The `most` best scores, -inf where they may not be drawn, their tokens, and which rows need no more than these.
 
     At least the best token of a row stays.
     """
     width = scores.shape[-1]
     best, ids = scores.topk(most, dim=-1)
     ranks = torch.arange(most, device=scores.device)
+
+    def each(values: Iterable[float]) -> Tensor:
+        return torch.tensor([*values], dtype=scores.dtype, device=scores.device)
+
     top_k = torch.tensor([row.top_k if 0 < row.top_k < width else width for row in rows], device=scores.device)
-    top_p = torch.tensor([row.top_p for row in rows], dtype=scores.dtype, device=scores.device)
+    top_p, typical_p = each(row.top_p for row in rows), each(row.typical_p for row in rows)
+    # min-p (Nguyen et al., "Turning Up the Heat", 2024) as a distance from the best score
+    lowest = each(row.min_p for row in rows).log()
     outside = ranks >= top_k[:, None]
     # The whole that top-p is a share of: what top-k leaves. All of it is here, or else it is the whole vocabulary.
     whole = torch.where(top_k < width, best.masked_fill(outside, float("-inf")).logsumexp(-1), scores.logsumexp(-1))
     probabilities = (best - whole[:, None]).exp()
     reached = probabilities.cumsum(-1)
     outside |= (reached - probabilities >= top_p[:, None]) & (ranks > 0) & (top_p < 1)[:, None]
-    complete = (top_k <= most) | ((top_k == width) & (top_p < 1) & (reached[:, -1] >= top_p))
-    return best.masked_fill(outside, float("-inf")), ids, complete | (most == width)
+    distance = best - best[:, :1]
+    outside |= distance < lowest[:, None]
+    left = best.masked_fill(outside, float("-inf"))
+    enough = ((top_p < 1) & (reached[:, -1] >= top_p)) | (distance[:, -1] < lowest)
+    complete = ((top_k <= most) | ((top_k == width) & enough)) & (typical_p >= 1)
+    if most == width and bool((typical_p < 1).any()):
+        left = left.masked_fill(_untypical(left, typical_p), float("-inf"))
+    return left, ids, complete | (most == width)
+
+
+def _untypical(scores: Tensor, mass: Tensor) -> Tensor:
+    """Which tokens locally typical sampling leaves out (Meister et al., TACL 2023, section 4): those beyond the ones
+    whose surprise is nearest to the entropy and that hold this much probability. None where `mass` is 1."""
+    logs = scores.log_softmax(-1)
+    probabilities = logs.exp()
+    entropy = -(probabilities * logs).nan_to_num(0.0).sum(-1, keepdim=True)
+    order = (-logs - entropy).abs().argsort(dim=-1, stable=True)
+    ordered = probabilities.gather(-1, order)
+    before = ordered.cumsum(-1) - ordered
+    out = torch.zeros_like(scores, dtype=torch.bool).scatter(-1, order, before >= mass[:, None])
+    return out & (mass < 1)[:, None]
 
 
 def gumbel(rows: Sequence[Row], ids: Tensor) -> Tensor:

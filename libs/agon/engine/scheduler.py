@@ -52,7 +52,9 @@ class Scheduler:
 
     def find(self, sequence: Sequence) -> list[int]:
         """The published pages that a sequence begins with. The one that holds its last token is never among them: that
-        token must be computed for its logits."""
+        token must be computed for its logits. Those whose tokens are to be scored need the logits of all."""
+        if sequence.unscored:
+            return []
         most = (len(sequence.tokens) - 1) // self._page_size
         return self.pool.find(sequence.chain_of(most, self._page_size), sequence.tokens, self._page_size)
 

@@ -3,9 +3,12 @@
 from dataclasses import dataclass, field
 
 from agon.engine.adapter import Adapter
+from agon.engine.contest import Contest
 from agon.engine.detokenize import TextStream
+from agon.engine.events import TokenLogprob
 from agon.engine.pages import link
 from agon.engine.params import Request
+from agon.engine.shaping import Shape
 from agon.engine.tokenizer import Tokenizer
 
 
@@ -19,9 +22,14 @@ class Drawing:
     seed: int
     stop: tuple[str, ...]
     end_ids: frozenset[int]
-    """Tokens that end the answer; empty with `ignore_eos`."""
+    """Tokens that end the answer: the model's own unless they are ignored, and the request's."""
     limit: int
     """The most tokens of an answer, the context's room included."""
+    min_p: float = 0.0
+    typical_p: float = 1.0
+    min_tokens: int = 0
+    logprobs: int | None = None
+    """Alternatives to tell with each token's log-probability; None where neither is asked for."""
 
 
 class Sequence:
@@ -29,7 +37,7 @@ class Sequence:
 
     __slots__ = (
         "adapter", "cached", "chain", "choice", "computed", "drawing", "finish_reason", "key", "order", "pages",
-        "prompt_length", "published", "text", "tokens",
+        "preface", "prompt_length", "prompt_scores", "published", "shape", "text", "tokens",
     )  # fmt: skip
 
     def __init__(
@@ -41,6 +49,8 @@ class Sequence:
         drawing: Drawing,
         root: bytes,
         adapter: Adapter | None = None,
+        shape: Shape | None = None,
+        preface: str = "",
     ) -> None:
         self.key = key
         self.choice = choice
@@ -50,7 +60,13 @@ class Sequence:
         self.prompt_length = len(prompt)
         self.drawing = drawing
         self.adapter = adapter
-        self.text = TextStream(drawing.stop)
+        self.shape = shape
+        """What is done to its logits; None for nothing."""
+        self.text = TextStream(drawing.stop, self._may_end if shape is not None else None)
+        self.preface = preface
+        """Shown before the answer's text."""
+        self.prompt_scores: list[TokenLogprob] | None = None
+        """Log-probabilities of the prompt's tokens so far, where they are wanted and not told yet."""
         self.finish_reason: str | None = None
         self.computed = 0
         self.pages: list[int] = []
@@ -83,19 +99,33 @@ class Sequence:
             self.chain.append(link(self.chain[-1], self.tokens[end - page_size : end]))
         return self.chain[: pages + 1]
 
+    @property
+    def unscored(self) -> bool:
+        """Whether log-probabilities of the prompt's tokens are wanted that are not computed yet."""
+        return self.prompt_scores is not None and len(self.prompt_scores) < self.prompt_length
+
     def push(self, token: int, tokenizer: Tokenizer) -> str:
         """Add a token of the answer and return the text to show for it; sets `finish_reason` when it was the last."""
+        preface = self.preface if not self.answered else ""
         self.tokens.append(token)
+        if self.shape is not None:
+            self.shape.push(token)
         if token in self.drawing.end_ids:
             self.finish_reason = "stop"
-            return self.text.close()
-        text = self.text.push(tokenizer.token_bytes(token))
-        if not self.text.stopped and self.answered >= self.drawing.limit:
-            self.finish_reason = "length"
+            return preface + self.text.close()
+        text = preface + self.text.push(tokenizer.token_bytes(token))
+        complete = self.shape is not None and self.shape.complete
+        if not self.text.stopped and (complete or self.answered >= self.drawing.limit):
+            self.finish_reason = "stop" if complete else "length"
             text += self.text.close()
         if self.text.stopped:
             self.finish_reason = "stop"
         return text
+
+    def _may_end(self, text: str) -> bool:
+        """Whether a stop string behind this text ends the answer."""
+        assert self.shape is not None
+        return self.shape.may_end(text)
 
 
 @dataclass(slots=True)
@@ -117,6 +147,8 @@ class Group:
     """The choice that goes first: the others wait until it has computed the prompt, whose pages they then find."""
     followers: list[Sequence] = field(default_factory=list)
     completion_tokens: int = 0
+    contest: Contest | None = None
+    """Where more choices are generated than told."""
 
     @property
     def cached_tokens(self) -> int:

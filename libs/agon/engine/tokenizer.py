@@ -3,12 +3,13 @@
 import json
 import re
 from collections.abc import Mapping
+from copy import copy
 from pathlib import Path
 from typing import Any
 
 from jinja2 import TemplateError
 
-from agon.engine.params import Chat, Prompt
+from agon.engine.params import Conversation, Prompt
 from agon.errors import ContextTooLong, InvalidRequest, SetupError
 
 _BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
@@ -65,6 +66,18 @@ class Tokenizer:
         eos = self.hf.eos_token_id
         return frozenset() if eos is None else frozenset({int(eos)})
 
+    @property
+    def size(self) -> int:
+        """Tokens, the added ones included. A model may have room for more."""
+        return len(self.hf)
+
+    def serialised(self) -> str:
+        """As `tokenizer.json` has it, without padding and truncation."""
+        backend = copy(self._backend)
+        backend.no_padding()
+        backend.no_truncation()
+        return str(backend.to_str())
+
     def encode(self, prompt: Prompt, room: int) -> list[int]:
         """The prompt's token ids. A chat is rendered by the model's template (jinja's sandbox), and control tokens
         that a message spells out stay plain text; in raw text they are control tokens, as in `transformers`.
@@ -75,16 +88,20 @@ class Tokenizer:
         if isinstance(prompt, str):
             self._check_length(len(prompt), room, "prompt")
             return list(self.hf.encode(prompt))
-        tokens = [token for token in prompt if isinstance(token, int)]
-        if tokens and len(tokens) == len(prompt):
-            return tokens
-        messages = [message for message in prompt if isinstance(message, Mapping)]
-        if not messages or len(messages) < len(prompt):
-            raise InvalidRequest("a prompt is text, token ids or chat messages, and not empty", param="prompt")
-        if not all(isinstance(message.get(part), str) for message in messages for part in ("role", "content")):
+        if isinstance(prompt, Conversation):
+            chat = prompt
+        else:
+            tokens = [token for token in prompt if isinstance(token, int)]
+            if tokens and len(tokens) == len(prompt):
+                return tokens
+            messages = [message for message in prompt if isinstance(message, Mapping)]
+            if not messages or len(messages) < len(prompt):
+                raise InvalidRequest("a prompt is text, token ids or chat messages, and not empty", param="prompt")
+            chat = Conversation(messages)
+        if not all(_is_message(message) for message in chat.messages):
             raise InvalidRequest("each message needs `role` and `content`, both text", param="messages")
-        self._check_length(sum(len(message["content"]) for message in messages), room, "messages")
-        return self._encode_chat(messages)
+        self._check_length(sum(len(message.get("content") or "") for message in chat.messages), room, "messages")
+        return self._encode_chat(chat)
 
     def _check_length(self, characters: int, room: int, param: str) -> None:
         if characters > room * self._longest:
@@ -93,12 +110,17 @@ class Tokenizer:
                 param=param,
             )
 
-    def _encode_chat(self, messages: Chat) -> list[int]:
+    def _encode_chat(self, chat: Conversation) -> list[int]:
         if not self.hf.chat_template:
             raise InvalidRequest("this model has no chat template; send a plain prompt", param="messages")
+        tools = [dict(tool) for tool in chat.tools] or None
         try:
+            if tools and "tools" not in self.hf.get_chat_template(None, tools):
+                raise InvalidRequest("this model's chat template knows no tools", param="tools")
             ids = self.hf.apply_chat_template(
-                [dict(message) for message in messages],
+                [dict(message) for message in chat.messages],
+                tools=tools,
+                **_template_kwargs(chat),
                 add_generation_prompt=True,
                 tokenize=True,
                 return_dict=False,
@@ -119,6 +141,13 @@ class Tokenizer:
             data = self._bytes[token_id] = self._make_bytes(token_id)
         return data
 
+    def label(self, token_id: int) -> tuple[str, bytes | None]:
+        """A token as people read it, and the bytes that it adds to the text; None where it adds none."""
+        data = self.token_bytes(token_id)
+        if data:
+            return data.decode("utf-8", "replace"), data
+        return str(self._added.get(token_id) or self._backend.id_to_token(token_id) or ""), None
+
     def _make_bytes(self, token_id: int) -> bytes:
         if token_id in self._special:
             return b""
@@ -134,6 +163,30 @@ class Tokenizer:
         if match := _BYTE_TOKEN.fullmatch(token):
             return bytes([int(match[1], 16)])
         return str(token).replace(_SPACE, " ").encode()
+
+
+# What `apply_chat_template` takes itself, and a caller has no say in.
+_OURS = frozenset(
+    {
+        "add_generation_prompt", "chat_template", "continue_final_message", "conversation", "documents", "max_length",
+        "padding", "return_assistant_tokens_mask", "return_dict", "return_tensors", "sanitize_control_tokens",
+        "tokenize", "tokenizer_kwargs", "tools", "truncation",
+    }
+)  # fmt: skip
+
+
+def _template_kwargs(chat: Conversation) -> dict[str, Any]:
+    if taken := sorted(_OURS & chat.template_kwargs.keys()):
+        what = f"{', '.join(taken)} is no variable of a chat template that a request may set"
+        raise InvalidRequest(what, param="chat_template_kwargs")
+    return dict(chat.template_kwargs)
+
+
+def _is_message(message: Mapping[str, Any]) -> bool:
+    """Whether a template can be given this: a role, and text unless it calls tools."""
+    content = message.get("content")
+    said = isinstance(content, str) or (content is None and bool(message.get("tool_calls")))
+    return said and isinstance(message.get("role"), str)
 
 
 def _decoder_kinds(backend: Any) -> set[str]:

@@ -12,7 +12,8 @@ from safetensors.torch import load_file, save_file
 
 from agon.engine.engine import Engine
 from agon.engine.events import Event, Failed, Finished
-from agon.engine.params import Request, SamplingParams
+from agon.engine.params import Request
+from agon.engine.sampling import SamplingParams
 from agon.errors import ModelNotFound, SetupError
 from contract.engine.adapters import ALL, make_adapter, merged
 from contract.engine.tiny import drain, make_engine, make_hf_model, prompts_of, run, told_tokens

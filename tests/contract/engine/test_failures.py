@@ -9,7 +9,8 @@ import torch
 
 from agon.engine.engine import Engine
 from agon.engine.events import Admitted, Event, Failed, Finished, Tokens
-from agon.engine.params import Limits, Request, SamplingParams
+from agon.engine.params import Limits, Request
+from agon.engine.sampling import SamplingParams
 from agon.errors import AgonError, Cancelled, ContextTooLong, EngineFailed, Expired, InvalidRequest, SetupError
 from contract.engine.tiny import drain, make_engine, prompts_of, run, told_tokens
 

@@ -7,7 +7,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from agon.engine.model import SERVED
-from agon.engine.params import SamplingParams
+from agon.engine.sampling import SamplingParams
 from contract.engine.tiny import FAMILIES, make_engine, make_hf_model, prompts_of, reference
 
 PROMPTS = prompts_of((1, 5, 23, 40))

@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from agon.engine.params import SamplingParams
+from agon.engine.sampling import SamplingParams
 from contract.engine.tiny import make_engine, make_hf_model, make_hf_tokenizer, prompts_of, reference
 
 LENGTHS = (1, 2, 3, 7, 16, 17, 40, 61)

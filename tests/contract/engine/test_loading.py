@@ -10,7 +10,7 @@ from transformers import GenerationConfig, LlamaConfig, MptConfig, Qwen3NextConf
 
 from agon.engine.engine import Engine
 from agon.engine.model import refuse_unserved
-from agon.engine.params import SamplingParams
+from agon.engine.sampling import SamplingParams
 from agon.errors import SetupError
 from contract.engine.tiny import make_hf_model, make_hf_tokenizer, prompts_of
 

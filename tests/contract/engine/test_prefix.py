@@ -4,7 +4,8 @@ from dataclasses import replace
 
 from agon.engine.engine import Engine
 from agon.engine.events import Admitted, Finished
-from agon.engine.params import Request, SamplingParams
+from agon.engine.params import Request
+from agon.engine.sampling import SamplingParams
 from contract.engine.tiny import make_engine, prompts_of, run, told_tokens
 
 PROMPT = prompts_of((30,))[0]

@@ -3,7 +3,8 @@
 import pytest
 
 from agon.engine.events import Finished, Tokens
-from agon.engine.params import Request, SamplingParams
+from agon.engine.params import Request
+from agon.engine.sampling import SamplingParams
 from contract.engine.tiny import make_engine, prompts_of, run, told_text, told_tokens
 
 PROMPT = prompts_of((19,))[0]

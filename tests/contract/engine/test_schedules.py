@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from agon.engine.engine import Engine
 from agon.engine.events import Event, Failed, Finished
-from agon.engine.params import Limits, Request, SamplingParams
+from agon.engine.params import Limits, Request
+from agon.engine.sampling import SamplingParams
 from agon.errors import Cancelled, Expired
 from contract.engine.tiny import make_engine, prompts_of, run, told_text, told_tokens
 

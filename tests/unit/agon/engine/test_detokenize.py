@@ -74,3 +74,27 @@ def test_a_stop_string_across_pushes_ends_the_text_before_it() -> None:
     stream = TextStream(["</end>"])
     assert stream.push(b"done</e") + stream.push(b"nd> and more") == "done"
     assert stream.stopped
+
+
+@given(few, stop_strings, st.lists(st.integers(1, 5), max_size=80), st.integers(0, 40))
+def test_a_stop_string_counts_only_where_the_answer_may_end(
+    text: str, stops: list[str], cuts: list[int], least: int
+) -> None:
+    """The answer may end from so many characters on, and where it may, nothing changes."""
+    expected, stopped = text, False
+    for end in range(1, len(text) + 1):
+        starts = [end - len(stop) for stop in stops if text[:end].endswith(stop) and end - len(stop) >= least]
+        if starts:
+            expected, stopped = text[: min(starts)], True
+            break
+    stream, shown, at = TextStream(stops, lambda before: len(before) >= least), "", 0
+    data = text.encode()
+    for cut in [*cuts, len(data)]:
+        shown += stream.push(data[at : at + cut])
+        assert expected.startswith(shown)
+        at += cut
+        if stream.stopped:
+            break
+    if not stream.stopped:
+        shown += stream.close()
+    assert (shown, stream.stopped) == (expected, stopped)

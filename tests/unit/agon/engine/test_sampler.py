@@ -13,9 +13,16 @@ MASK = 2**64 - 1
 
 
 def row(
-    temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0, seed: int = 0, choice: int = 0, position: int = 0
+    temperature: float = 1.0,
+    top_k: int = 0,
+    top_p: float = 1.0,
+    seed: int = 0,
+    choice: int = 0,
+    position: int = 0,
+    min_p: float = 0.0,
+    typical_p: float = 1.0,
 ) -> Row:
-    return Row(temperature, top_k, top_p, seed, choice, position)
+    return Row(temperature, top_k, top_p, seed, choice, position, min_p, typical_p)
 
 
 def reference_noise(seed: int, choice: int, position: int, token: int) -> float:
@@ -35,17 +42,28 @@ def reference_noise(seed: int, choice: int, position: int, token: int) -> float:
     return -math.log(-math.log((bits + 0.5) * 2.0**-52))
 
 
-def kept(scores: list[float], temperature: float, top_k: int, top_p: float) -> set[int]:
+def kept(
+    scores: list[float], temperature: float, top_k: int, top_p: float, min_p: float = 0.0, typical_p: float = 1.0
+) -> set[int]:
     """Which tokens may be drawn, the slow way."""
     order = sorted(range(len(scores)), key=lambda token: (-scores[token], token))
     order = order[: top_k if top_k > 0 else len(order)]
     weights = [math.exp((scores[token] - scores[order[0]]) / temperature) for token in order]
-    allowed, total = set(), 0.0
+    allowed, total = [], 0.0
     for token, weight in zip(order, weights, strict=True):
-        if total / sum(weights) < top_p:
-            allowed.add(token)
+        if total / sum(weights) < top_p and weight >= min_p:
+            allowed.append((token, weight))
         total += weight
-    return allowed
+    if typical_p == 1:
+        return {token for token, _ in allowed}
+    whole = sum(weight for _, weight in allowed)
+    entropy = -sum(weight / whole * math.log(weight / whole) for _, weight in allowed)
+    typical, mass = set(), 0.0
+    for token, weight in sorted(allowed, key=lambda one: abs(-math.log(one[1] / whole) - entropy)):
+        if mass < typical_p:
+            typical.add(token)
+        mass += weight / whole
+    return typical
 
 
 def test_noise_is_the_hash_of_seed_choice_position_and_token() -> None:
@@ -75,16 +93,23 @@ def test_temperature_zero_takes_the_best_and_the_lowest_of_equals() -> None:
 
 
 @pytest.mark.parametrize(
-    ("temperature", "top_k", "top_p"), [(1.0, 0, 1.0), (0.5, 0, 1.0), (2.0, 5, 1.0), (1.0, 0, 0.7), (1.3, 6, 0.8)]
-)
-def test_draws_follow_the_softmax_of_what_is_allowed(temperature: float, top_k: int, top_p: float) -> None:
+    "limits",
+    [
+        (1.0, 0, 1.0), (0.5, 0, 1.0), (2.0, 5, 1.0), (1.0, 0, 0.7), (1.3, 6, 0.8), (1.0, 0, 1.0, 0.2),
+        (0.8, 7, 0.9, 0.1), (1.0, 0, 1.0, 0.0, 0.6), (1.2, 8, 0.95, 0.05, 0.7),
+    ],
+)  # fmt: skip
+def test_draws_follow_the_softmax_of_what_is_allowed(limits: tuple[float, ...]) -> None:
     """Chi-square with a bound that a right sampler passes with probability 1 - 1e-6; the seeds are fixed anyway."""
     scores = [1.5, 0.2, -0.3, 0.9, 2.1, -1.0, 0.0, 1.1, 0.4, -2.0]
     draws = 20_000
     logits = torch.tensor([scores]).repeat(draws, 1)
-    drawn = sample(logits, [row(temperature, top_k, top_p, seed=9, position=i) for i in range(draws)])
+    temperature, top_k, top_p, min_p, typical_p = (*limits, *(0.0, 1.0)[len(limits) - 3 :])
+    shape = {"min_p": min_p, "typical_p": typical_p}
+    rows = [row(temperature, int(top_k), top_p, seed=9, position=i, **shape) for i in range(draws)]
+    drawn = sample(logits, rows)
     counts = torch.bincount(drawn, minlength=len(scores)).tolist()
-    allowed = kept(scores, temperature, top_k, top_p)
+    allowed = kept(scores, temperature, int(top_k), top_p, min_p, typical_p)
     assert {token for token, count in enumerate(counts) if count} == allowed
     weights = {token: math.exp(scores[token] / temperature) for token in allowed}
     chi_square = sum(
@@ -101,9 +126,12 @@ def test_a_row_draws_the_same_in_any_company() -> None:
     draw = torch.Generator().manual_seed(4)
     logits = torch.randn((12, 300), generator=draw)
     rows = [
-        row(0.0 if i % 4 == 0 else 0.7 + i / 10, [0, 7][i % 2], [1.0, 0.8][i % 3 == 1], i, i % 3, i * 5)
+        row(
+            0.0 if i % 4 == 0 else 0.7 + i / 10, [0, 7][i % 2], [1.0, 0.8][i % 3 == 1], i, i % 3, i * 5,
+            [0.0, 0.1][i % 5 == 2], [1.0, 0.7][i % 6 == 5],
+        )
         for i in range(12)
-    ]
+    ]  # fmt: skip
     together = sample(logits, rows).tolist()
     assert together == [sample(logits[i : i + 1], [rows[i]]).item() for i in range(12)]
     assert together[::-1] == sample(logits.flip(0), rows[::-1]).tolist()
@@ -113,11 +141,15 @@ def test_what_is_allowed_may_be_more_than_the_first_candidates() -> None:
     """Flat scores need many tokens to reach top-p, and a large top-k is one too: both fall back to the whole order."""
     draw = torch.Generator().manual_seed(8)
     logits = torch.randn((6, 700), generator=draw) / 10
-    rows = [row(top_p=0.9), row(top_k=400), row(top_k=400, top_p=0.5), row(top_k=50), row(top_p=0.1), row()]
+    rows = [
+        row(top_p=0.9), row(top_k=400), row(top_k=400, top_p=0.5), row(top_k=50), row(top_p=0.1), row(),
+        row(min_p=0.8), row(top_k=300, min_p=0.7), row(typical_p=0.5), row(top_p=0.9, typical_p=0.2),
+    ]  # fmt: skip
+    logits = logits.repeat(2, 1)[: len(rows)]
     rows = [replace(each, seed=seed) for seed in range(400) for each in rows]
-    drawn = sample(logits.repeat(400, 1), rows).view(400, 6)
-    for index in range(6):
-        allowed = kept(logits[index].tolist(), 1.0, rows[index].top_k, rows[index].top_p)
+    drawn = sample(logits.repeat(400, 1), rows).view(400, len(logits))
+    for index, each in enumerate(rows[: len(logits)]):
+        allowed = kept(logits[index].tolist(), 1.0, each.top_k, each.top_p, each.min_p, each.typical_p)
         seen = set(drawn[:, index].tolist())
         assert seen <= allowed
         assert len(seen) > min(len(allowed), 400) / 2

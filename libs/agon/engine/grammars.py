@@ -1,0 +1,200 @@
+"""Guides become grammars: compiled once, in a thread of their own, kept while they are used."""
+
+import json
+import time
+from collections import OrderedDict
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from agon.engine.guided import Matcher
+from agon.engine.sampling import Guide
+from agon.engine.tokenizer import Tokenizer
+from agon.errors import InvalidRequest
+
+if TYPE_CHECKING:
+    from llguidance._lib import JsonCompileOptions
+
+_MOST_KEPT = 128
+_MOST_CHARACTERS = 64 * 1024
+_SECONDS = 3.0
+_MOST_TRIED = 200
+# One space, or a new line with its indentation: a model that is not sure what comes next would otherwise write white
+# space until it may write no more.
+_JSON: "JsonCompileOptions" = {"whitespace_pattern": r"\x20|\x0A\x20{0,24}"}
+
+
+@dataclass(slots=True)
+class GrammarCounts:
+    """What has been compiled, for metrics."""
+
+    asked: int = 0
+    """Answers that were to follow one."""
+    refused: int = 0
+    compiled: int = 0
+    seconds: float = 0.0
+    """Spent on compiling."""
+
+
+@dataclass(slots=True)
+class _Grammar:
+    """One guide's, while it is compiled and after; `began` is when its turn came, by the monotonic clock."""
+
+    guide: Guide
+    began: float | None = None
+    start: "Future[Any]" = field(default_factory=Future)
+
+    @property
+    def ready(self) -> bool:
+        """Whether it is compiled, refused, or has had its time."""
+        return self.start.done() or (self.began is not None and time.monotonic() - self.began > _SECONDS)
+
+
+class Grammars:
+    """One model's grammars. For one thread, but for the one that compiles: a large schema takes as long as a hundred
+    steps of a batch, which must not wait for it."""
+
+    def __init__(self, tokenizer: Tokenizer, vocabulary: int) -> None:
+        self.counts = GrammarCounts()
+        self._tokenizer = tokenizer
+        self._vocabulary = vocabulary
+        self._view: Any = None  # llguidance's, made with the first grammar: it takes a second for a large vocabulary
+        self._pool: ThreadPoolExecutor | None = None
+        self._kept: OrderedDict[Guide, _Grammar] = OrderedDict()
+
+    @property
+    def kept(self) -> int:
+        """Grammars in memory."""
+        return len(self._kept)
+
+    def ready(self, guide: Guide) -> bool:
+        """Whether `matcher` will answer at once. Starts to compile the guide if nobody has."""
+        return self._find(guide).ready
+
+    def matcher(self, guide: Guide, end_ids: frozenset[int]) -> Matcher:
+        """A fresh matcher for an answer that ends with one of `end_ids`. Waits if the guide is not `ready`.
+
+        Raises `InvalidRequest` for a guide that cannot be followed, with the place in a schema where that is known.
+        """
+        self.counts.asked += 1
+        grammar = self._find(guide)
+        try:
+            start = grammar.start.result(0 if grammar.ready else _SECONDS)
+        except TimeoutError:
+            self.counts.refused += 1
+            what = f"the format of the answer takes more than {_SECONDS:g} s to prepare; make it simpler"
+            raise InvalidRequest(what, param="response_format") from None
+        except InvalidRequest:
+            self.counts.refused += 1
+            raise
+        return Matcher(start, self._view, end_ids, self._vocabulary)
+
+    def wait(self, seconds: float) -> None:
+        """Wait until something more is compiled, for so long at most."""
+        wait([grammar.start for grammar in self._kept.values() if not grammar.ready][:1], seconds)
+
+    def _find(self, guide: Guide) -> _Grammar:
+        grammar = self._kept.get(guide)
+        if grammar is None:
+            grammar = self._kept[guide] = _Grammar(guide)
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(1, thread_name_prefix="agon-grammars")
+            self._pool.submit(self._compile, grammar)
+            while len(self._kept) > _MOST_KEPT:
+                self._kept.popitem(last=False)
+        self._kept.move_to_end(guide)
+        return grammar
+
+    def _compile(self, grammar: _Grammar) -> None:
+        began = grammar.began = time.monotonic()
+        try:
+            grammar.start.set_result(self._start_of(grammar.guide))
+            self.counts.compiled += 1
+        except Exception as error:
+            grammar.start.set_exception(error)
+        self.counts.seconds += time.monotonic() - began
+
+    def _start_of(self, guide: Guide) -> Any:
+        """llguidance's matcher at the beginning of a guide's grammar. Raises `InvalidRequest`."""
+        from llguidance import LLMatcher, LLTokenizer
+
+        if len(guide.source) > _MOST_CHARACTERS:
+            what = f"the format of the answer has {len(guide.source):,} characters; {_MOST_CHARACTERS:,} are the most"
+            raise InvalidRequest(what, param="response_format")
+        if self._view is None:
+            self._view = LLTokenizer(self._tokenizer.serialised(), n_vocab=max(self._vocabulary, self._tokenizer.size))
+        start = LLMatcher(self._view, grammar_of(guide), log_level=0)
+        if start.is_error():
+            raise InvalidRequest(_explained(guide, start.get_error(), self._view), param="response_format")
+        if start.is_stopped():
+            raise InvalidRequest("the format of the answer allows no text at all", param="response_format")
+        return start
+
+
+def grammar_of(guide: Guide) -> str:
+    """A guide in llguidance's words. Raises `InvalidRequest` for a JSON schema that is none."""
+    from llguidance import LLMatcher
+
+    match guide.kind:
+        case "json_schema":
+            try:
+                return LLMatcher.grammar_from_json_schema(guide.source, overrides=_JSON)
+            except ValueError as error:
+                raise InvalidRequest(f"the JSON schema is none: {_line(error)}", param="response_format") from None
+        case "regex":
+            return LLMatcher.grammar_from_regex(guide.source)
+        case "choice":
+            return LLMatcher.grammar_from_lark("start: " + " | ".join(map(json.dumps, json.loads(guide.source))))
+        case "grammar":
+            return LLMatcher.grammar_from_lark(guide.source)
+
+
+def _explained(guide: Guide, error: str, view: Any) -> str:
+    kind = {"json_schema": "JSON schema", "regex": "regular expression", "grammar": "grammar", "choice": "choice"}
+    where = ""
+    if guide.kind == "json_schema":
+        where = f" at {_faulty(json.loads(guide.source), view)}"
+    return f"the {kind[guide.kind]} cannot be followed{where}: {_line(error)}"
+
+
+def _faulty(schema: Any, view: Any) -> str:
+    """The JSON pointer of the innermost part of a schema that cannot be compiled by itself."""
+    from llguidance import LLMatcher
+
+    path, part, tried, deeper = "#", schema, 0, True
+    while deeper:
+        deeper = False
+        for step, inner in _parts(part):
+            tried += 1
+            alone = inner
+            if isinstance(schema, dict) and isinstance(inner, dict):
+                alone = {name: schema[name] for name in ("$defs", "definitions") if name in schema} | inner
+            source = json.dumps(alone)
+            if tried <= _MOST_TRIED and LLMatcher.validate_grammar(
+                LLMatcher.grammar_from_json_schema(source, overrides=_JSON), view
+            ):
+                path, part, deeper = f"{path}/{step}", inner, True
+                break
+    return path
+
+
+def _parts(schema: Any) -> Iterator[tuple[str, Any]]:
+    """The schemas directly inside of one, with the way to them."""
+    if not isinstance(schema, dict):
+        return
+    for keyword in ("properties", "patternProperties", "$defs", "definitions"):
+        inner = schema.get(keyword)
+        for name, part in inner.items() if isinstance(inner, dict) else ():
+            yield f"{keyword}/{name}", part
+    for keyword in ("anyOf", "oneOf", "allOf", "prefixItems"):
+        inner = schema.get(keyword)
+        for index, part in enumerate(inner if isinstance(inner, list) else ()):
+            yield f"{keyword}/{index}", part
+    for keyword in ("items", "additionalProperties", "not", "if", "then", "else", "contains"):
+        if isinstance(schema.get(keyword), dict):
+            yield keyword, schema[keyword]
+
+
+def _line(error: Any) -> str:
+    return " ".join(str(error).split())[:300]
