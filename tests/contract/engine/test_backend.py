@@ -10,6 +10,7 @@ import torch
 
 from agon.backends import Admitted, BackendSpec, Event, Failed, Finished, Job, SteppedBackend, Tokens, load
 from agon.backends.engine import EngineBackend, as_request, folder_digest
+from agon.engine import Conversation, Guide, SamplingParams
 from agon.engine.params import Limits
 from agon.errors import Expired, InvalidRequest, ModelNotFound
 from agon.messages import GenerationRequest
@@ -94,12 +95,53 @@ def test_a_request_is_translated_field_by_field() -> None:
             stop="x",
             n=2,
             priority="batch",
+            min_p=0.1,
+            typical_p=0.9,
+            presence_penalty=1,
+            frequency_penalty=-1,
+            repetition_penalty=1.5,
+            logit_bias={"7": 2},
+            stop_token_ids=[9],
+            min_tokens=2,
+            best_of=3,
+            logprobs=True,
+            top_logprobs=4,
+            prompt_logprobs=0,
+            response_format={"type": "choice", "choices": ["a", "b"]},
+            tools=[{"type": "function", "function": {"name": "add"}}],
+            chat_template_kwargs={"brief": True},
         )
     )
-    assert request.prompt == [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "ab"}]
+    assert request.prompt == Conversation(
+        [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "ab"}],
+        ({"type": "function", "function": {"name": "add"}},),
+        {"brief": True},
+    )
     params = request.params
+    assert params == SamplingParams(
+        temperature=0, top_p=0.5, top_k=-1, min_p=0.1, typical_p=0.9, presence_penalty=1, frequency_penalty=-1,
+        repetition_penalty=1.5, logit_bias={7: 2}, seed=1, max_tokens=3, min_tokens=2, n=2, best_of=3, stop="x",
+        stop_token_ids=(9,), guide=Guide.choice("a", "b"), logprobs=4, prompt_logprobs=0,
+    )  # fmt: skip
     assert (params.max_tokens, params.top_k, params.top_p, params.temperature) == (3, -1, 0.5, 0)
     assert (params.stop, params.n, params.seed, request.priority, request.deadline) == (("x",), 2, 1, 1, None)
+
+
+def test_calls_of_tools_reach_the_template_with_their_arguments_read() -> None:
+    call = {"id": "c", "type": "function", "function": {"name": "add", "arguments": '{"a": 1}'}}
+    broken = {"id": "d", "type": "function", "function": {"name": "add", "arguments": "{"}}
+    request = as_request(
+        job(
+            messages=[
+                {"role": "assistant", "content": None, "tool_calls": [call, broken]},
+                {"role": "tool", "tool_call_id": "c", "content": "3"},
+            ]
+        )
+    )
+    assert isinstance(request.prompt, Conversation)
+    said, told = request.prompt.messages
+    assert [each["function"]["arguments"] for each in said["tool_calls"]] == [{"a": 1}, "{"]
+    assert (told["role"], told["tool_call_id"], told["content"]) == ("tool", "c", "3")
 
 
 def test_the_card_says_what_is_served(backend: EngineBackend) -> None:

@@ -159,7 +159,7 @@ def test_prompt_log_probabilities_are_the_models_own_in_any_chunks(length: int) 
 
 
 def test_prompt_log_probabilities_come_once_and_first_also_after_a_preemption() -> None:
-    small = make_engine(max_sequences=4, max_batch_tokens=16, page_size=4, kv_cache_bytes=20_000)
+    small = make_engine(max_sequences=4, max_batch_tokens=16, page_size=4, kv_cache_bytes=40_000)
     prompts = prompts_of([20, 20, 20], seed=5)
     params = SamplingParams(temperature=0, max_tokens=20, ignore_eos=True, prompt_logprobs=0)
     told = run(small, *(Request(str(i), prompt, params) for i, prompt in enumerate(prompts)))
