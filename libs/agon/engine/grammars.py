@@ -120,7 +120,9 @@ class Grammars:
         from llguidance import LLMatcher, LLTokenizer
 
         if len(guide.source) > _MOST_CHARACTERS:
-            what = f"the format of the answer has {len(guide.source):,} characters; {_MOST_CHARACTERS:,} are the most"
+            what = (
+                f"the format of the answer has {len(guide.source):,} characters; at most {_MOST_CHARACTERS:,} are taken"
+            )
             raise InvalidRequest(what, param="response_format")
         if self._view is None:
             self._view = LLTokenizer(self._tokenizer.serialised(), n_vocab=max(self._vocabulary, self._tokenizer.size))

@@ -1,0 +1,223 @@
+"""Answers that have a form: complete when they say `stop`, a beginning when they say `length`, whatever happens."""
+
+import json
+import re
+from functools import cache
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+
+from agon.engine import Engine, Guide, SamplingParams
+from agon.engine.events import Failed, Tokens
+from agon.engine.grammars import Grammars
+from agon.engine.params import Request
+from agon.errors import Cancelled, InvalidRequest
+from contract.engine.tiny import VOCABULARY, drain, make_engine, prompts_of, run, told_text, told_tokens
+
+PROMPT = prompts_of([9])[0]
+PERSON = {
+    "type": "object",
+    "properties": {
+        "name": {"type": "string", "maxLength": 6},
+        "age": {"type": "integer"},
+        "ok": {"enum": ["yes", "no"]},
+    },
+    "required": ["name", "age", "ok"],
+    "additionalProperties": False,
+}
+
+
+@cache
+def engine() -> Engine:
+    return make_engine(max_sequences=8, page_size=4)
+
+
+names = st.sampled_from(["a", "name", "größe", "x y", "🌱"])
+leaves = st.one_of(
+    st.just({"type": "boolean"}),
+    st.just({"type": "null"}),
+    st.integers(0, 50).map(lambda least: {"type": "integer", "minimum": least, "maximum": least + 40}),
+    st.integers(0, 6).map(lambda most: {"type": "string", "maxLength": most}),
+    st.lists(st.sampled_from(["red", "größer", 'a "b"', 3, None, True]), min_size=1, unique=True).map(
+        lambda values: {"enum": values}
+    ),
+    st.just({"type": "string", "pattern": "^[a-c]{1,4}$"}),
+)
+
+
+def schemas() -> st.SearchStrategy[dict[str, Any]]:
+    def larger(inner: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[dict[str, Any]]:
+        objects = st.dictionaries(names, inner, max_size=3).flatmap(
+            lambda properties: st.sets(st.sampled_from(sorted(properties) or ["none"])).map(
+                lambda required: {
+                    "type": "object", "properties": properties, "additionalProperties": False,
+                    "required": sorted(required & properties.keys()),
+                }
+            )
+        )  # fmt: skip
+        arrays = inner.map(lambda items: {"type": "array", "items": items, "maxItems": 2})
+        return st.one_of(objects, arrays, st.lists(inner, min_size=1, max_size=2).map(lambda some: {"anyOf": some}))
+
+    return st.recursive(leaves, larger, max_leaves=5)
+
+
+@settings(max_examples=40, deadline=None, print_blob=True)
+@given(st.lists(schemas(), min_size=1, max_size=4), st.integers(0, 1000))
+def test_whatever_the_schema_the_answer_is_valid_or_a_beginning(some: list[dict[str, Any]], seed: int) -> None:
+    params = [SamplingParams(guide=Guide.json_schema(schema), seed=seed, max_tokens=40) for schema in some]
+    for schema, params_, answer in zip(some, params, engine().generate([PROMPT] * len(some), params), strict=True):
+        if answer.finish_reason == "stop":
+            Draft202012Validator(schema).validate(json.loads(answer.text))
+        else:
+            assert (answer.finish_reason, len(answer.token_ids)) == ("length", 40)
+            assert is_a_beginning(params_, answer.token_ids), answer.text
+
+
+def is_a_beginning(params: SamplingParams, tokens: list[int]) -> bool:
+    assert params.guide is not None
+    matcher = Grammars(engine().tokenizer, VOCABULARY).matcher(params.guide, frozenset())
+    for token in tokens:
+        matcher.push(token)  # raises for one that does not fit
+    return not matcher.finished
+
+
+@pytest.mark.parametrize(
+    ("guide", "fits"),
+    [
+        (Guide.regex("[a-c]{3,5}"), lambda text: re.fullmatch("[a-c]{3,5}", text)),
+        (Guide.choice("größer", "no", "nope", "東京"), lambda text: text in ("größer", "no", "nope", "東京")),
+        (Guide.json_schema(PERSON), lambda text: Draft202012Validator(PERSON).is_valid(json.loads(text))),
+        (Guide.grammar('start: "(" NUMBER ("+" NUMBER){1,2} ")"\nNUMBER: /[1-9][0-9]?/'), lambda text: eval(text) > 0),
+    ],
+    ids=lambda value: getattr(value, "kind", ""),
+)
+def test_each_kind_of_guide_is_followed_by_every_choice(guide: Guide, fits: Any) -> None:
+    params = SamplingParams(guide=guide, seed=5, n=4, max_tokens=120, temperature=1.5)
+    for choice in engine().generate([PROMPT], params)[0].choices:
+        assert choice.finish_reason == "stop", choice.text
+        assert fits(choice.text), choice.text
+
+
+def test_any_json_object_will_do() -> None:
+    params = SamplingParams(guide=Guide.json_object(), temperature=0, max_tokens=60, logit_bias={ord_of("}"): 100})
+    answer = engine().generate([PROMPT], params)[0]
+    assert (answer.finish_reason, json.loads(answer.text)) == ("stop", {})
+
+
+def ord_of(text: str) -> int:
+    return int(engine().tokenizer.hf.convert_tokens_to_ids(text))
+
+
+def test_no_end_comes_before_the_grammar_may_end_and_none_is_needed_when_it_must() -> None:
+    eager = SamplingParams(guide=Guide.regex("[ab]{4,6}"), logit_bias={2: 100.0, 5: 100.0}, stop_token_ids=(5,), seed=1)
+    answer = engine().generate([PROMPT], eager)[0]
+    assert (answer.finish_reason, len(answer.text)) == ("stop", 4)
+    assert answer.token_ids[-1] in (2, 5)
+    endless = SamplingParams(guide=Guide.regex("[ab]{4,6}"), ignore_eos=True, seed=1)
+    assert len(engine().generate([PROMPT], endless)[0].text) == 6
+    waiting = SamplingParams(guide=Guide.regex("[a-b]{2,6}"), logit_bias={2: 100.0}, min_tokens=5, seed=1)
+    answer = engine().generate([PROMPT], waiting)[0]
+    assert len(answer.token_ids) >= 5 or len(answer.text) == 6
+
+
+def test_a_stop_string_ends_an_answer_only_where_it_is_complete() -> None:
+    guide = Guide.regex("(ab|c)+;d+")
+    for seed in range(4):
+        free = engine().generate([PROMPT], SamplingParams(guide=guide, seed=seed, max_tokens=30))[0]
+        told = engine().generate([PROMPT], SamplingParams(guide=guide, seed=seed, max_tokens=30, stop=("b", "dd")))[0]
+        if "dd" in free.text[free.text.index(";") + 2 :]:
+            assert (told.text, told.finish_reason) == (free.text[: free.text.index(";") + 2], "stop")
+        else:
+            assert told.text == free.text
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        SamplingParams(guide=Guide.json_schema(PERSON), seed=3, max_tokens=60, logprobs=1),
+        SamplingParams(guide=Guide.regex("([a-z]{2,4} ){3,6}end"), seed=3, max_tokens=60, stop=("x", "zz")),
+    ],
+    ids=["schema", "stop strings"],
+)
+def test_a_guided_answer_is_resumed_from_every_cut(params: SamplingParams) -> None:
+    whole = [event for event in run(engine(), Request("r", PROMPT, params))["r"] if isinstance(event, Tokens)]
+    for cut in range(0, len(whole), 3):
+        emitted = (tuple(told_tokens(whole[:cut])),)
+        resumed = run(make_engine(), Request("r", PROMPT, params, emitted=emitted))["r"]
+        told = [event for event in resumed if isinstance(event, Tokens)]
+        assert told_tokens(told) == told_tokens(whole[cut:])
+        assert told_text(whole[:cut]) + told_text(told) == told_text(whole)
+        assert told[-1].finish_reason == whole[-1].finish_reason
+        assert [len(event.logprobs or ()) for event in told] == [1 if params.logprobs else 0] * len(told)
+
+
+def test_guided_answers_do_not_depend_on_preemption_or_company() -> None:
+    params = [
+        SamplingParams(guide=Guide.json_schema(PERSON), seed=i, max_tokens=40, n=1 + i % 2) if i % 3 else
+        SamplingParams(seed=i, max_tokens=40, ignore_eos=True)
+        for i in range(5)
+    ]  # fmt: skip
+    prompts = prompts_of([12, 9, 15, 7, 11], seed=2)
+    small = make_engine(page_size=4, max_sequences=4, max_batch_tokens=16, kv_cache_bytes=60_000)
+    together = small.generate(prompts, params)
+    assert small.scheduler.preemptions > 0
+    alone = [engine().generate([prompt], one)[0] for prompt, one in zip(prompts, params, strict=True)]
+    assert [[c.token_ids for c in a.choices] for a in together] == [[c.token_ids for c in a.choices] for a in alone]
+
+
+def error_of(guide: Guide) -> InvalidRequest:
+    events = run(engine(), Request("r", PROMPT, SamplingParams(guide=guide)))["r"]
+    (failed,) = events
+    assert isinstance(failed, Failed)
+    assert isinstance(failed.error, InvalidRequest)
+    assert failed.error.param == "response_format"
+    return failed.error
+
+
+@pytest.mark.parametrize(
+    ("guide", "says"),
+    [
+        (
+            Guide.json_schema({"type": "object", "properties": {"a": {"items": {"type": "string", "format": "nope"}}}}),
+            "at #/properties/a/items: Unknown format",
+        ),
+        (Guide.json_schema({"$defs": {"b": {"type": "strin"}}, "anyOf": [{"$ref": "#/$defs/b"}]}), "#/"),
+        (Guide.json_schema({"uniqueItems": True, "type": "array"}), "at #: Unimplemented"),
+        (Guide.json_schema(False), "cannot be followed"),
+        (Guide.regex("(?=a)b"), "look-around"),
+        (Guide.regex(""), "no text at all"),
+        (Guide.grammar("start: x"), "unknown name"),
+        (Guide.regex("a" * 70_000), "at most"),
+    ],
+)
+def test_what_cannot_be_followed_is_refused_with_the_place_and_the_reason(guide: Guide, says: str) -> None:
+    for _ in range(2):  # also from the cache
+        assert says in error_of(guide).message
+
+
+def test_a_grammar_is_compiled_once_and_only_so_many_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agon.engine.grammars._MOST_KEPT", 2)
+    grammars = Grammars(engine().tokenizer, VOCABULARY)
+    one, two, three = (Guide.choice(text) for text in ("one", "two", "three"))
+    for guide in (one, two, one, three, one, two):
+        grammars.matcher(guide, frozenset())
+    assert (grammars.counts.asked, grammars.counts.compiled, grammars.kept) == (6, 4, 2)
+
+
+def test_a_request_waits_for_its_grammar_while_others_go_on_and_can_be_cancelled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    slow = make_engine()
+    monkeypatch.setattr(slow.grammars, "ready", lambda guide: False)
+    slow.submit(Request("guided", PROMPT, SamplingParams(guide=Guide.choice("yes"), max_tokens=5)))
+    slow.submit(Request("free", PROMPT, SamplingParams(max_tokens=3, ignore_eos=True, seed=1)))
+    told = [event for _ in range(6) for event in slow.step()]
+    assert {event.key for event in told} == {"free"}
+    assert slow.busy
+    slow.cancel("guided")
+    (failed,) = drain(slow)["guided"]
+    assert isinstance(failed, Failed)
+    assert isinstance(failed.error, Cancelled)
