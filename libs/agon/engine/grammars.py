@@ -120,15 +120,14 @@ class Grammars:
         from llguidance import LLMatcher, LLTokenizer
 
         if len(guide.source) > _MOST_CHARACTERS:
-            what = (
-                f"the format of the answer has {len(guide.source):,} characters; at most {_MOST_CHARACTERS:,} are taken"
-            )
+            what = f"the answer's format has {len(guide.source):,} characters; at most {_MOST_CHARACTERS:,} are taken"
             raise InvalidRequest(what, param="response_format")
         if self._view is None:
             self._view = LLTokenizer(self._tokenizer.serialised(), n_vocab=max(self._vocabulary, self._tokenizer.size))
         start = LLMatcher(self._view, grammar_of(guide), log_level=0)
         if start.is_error():
             raise InvalidRequest(_explained(guide, start.get_error(), self._view), param="response_format")
+        start.consume_tokens([])  # else it does not look yet
         if start.is_stopped():
             raise InvalidRequest("the format of the answer allows no text at all", param="response_format")
         return start
