@@ -39,7 +39,8 @@ METRICS: dict[str, tuple[MetricKind, tuple[str, ...], tuple[float, ...], str]] =
     "http_requests": ("counter", ("method", "route", "status"), (), "HTTP requests answered"),
     "votes": ("counter", ("arena", "outcome", "counted"), (), "Votes judged"),
     "vote_ingest_seconds": ("histogram", (), _E2E, "From a vote's cast to its row"),
-    "board_refit_seconds": ("histogram", ("arena",), _E2E, "From taking counted votes to the published live board"),
+    "board_refit_seconds": ("histogram", ("arena",), _E2E, "From a counted vote to its live board"),
+    "rating_staleness_seconds": ("gauge", ("arena",), (), "How long counted votes have been on no board yet"),
     "relay_watermark": ("gauge", ("arena",), (), "The last seq that the relay has published"),
 }
 

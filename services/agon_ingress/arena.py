@@ -10,6 +10,7 @@ from agon.arena.pacing import Rules
 from agon.errors import RateLimited
 from agon_ingress.arena_battles import Battles
 from agon_ingress.arena_board import Boards
+from agon_ingress.arena_pairing import Pairings
 from agon_ingress.arena_turns import Turns
 from agon_ingress.arena_votes import Votes
 from agon_ingress.house import House
@@ -62,4 +63,4 @@ async def open_arena(house: House) -> AsyncIterator[Arena]:
     boards = Boards(house)
     streams = Streams(MOST_STREAMS, house.metrics.gauge("sse_open_streams"))
     async with turns.running(), boards.running():
-        yield Arena(house, turns, Battles(house, turns), Votes(house), boards, streams)
+        yield Arena(house, turns, Battles(house, turns, Pairings(house.pool)), Votes(house), boards, streams)

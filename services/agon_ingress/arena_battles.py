@@ -10,13 +10,14 @@ from agon.arena import tickets
 from agon.arena.categories import categories
 from agon.arena.commitment import commit, digest, new_nonce
 from agon.arena.language import detect
-from agon.arena.pairing import named, pairing
+from agon.arena.pairing import named
 from agon.bus.headers import event_headers
 from agon.errors import AgonError, Conflict, Forbidden, ModelNotFound, ModelNotServed, NotFound, Unavailable
 from agon.messages import BattleCommitted, ChatMessage, GenerationRequest, now
 from agon.store import battles
 from agon.store.battles import BattleRow, SideEnd, TurnRow
 from agon_ingress.arena_bodies import BattleMade, NewBattle, NewTurn, TurnMade
+from agon_ingress.arena_pairing import Pairings
 from agon_ingress.arena_rows import TENANT, facts_of, question, read_battle
 from agon_ingress.arena_turns import Turns
 from agon_ingress.generation import Generation
@@ -29,6 +30,7 @@ class Battles:
 
     house: House
     turns: Turns
+    pairings: Pairings
 
     async def begin(self, asked: NewBattle, session: str) -> BattleMade:
         """Draw a pair, bind it, ask both. The row and its commitment stand before any request is sent.
@@ -47,7 +49,7 @@ class Battles:
             pair = named(*asked.models, coin)
         else:
             cards = {card.model: card for card in registry.served() if card.arena}
-            pair = pairing(arena.policy.get("pairing", {})).draw(sorted(cards), coin)
+            pair = (await self.pairings.of(arena)).draw(sorted(cards), coin)
         battle_id, nonce, at = secrets.token_hex(16), new_nonce(), now()
         digest_a, digest_b = cards[pair.model_a].digest, cards[pair.model_b].digest
         prompt = asked.asked()

@@ -43,7 +43,7 @@ async def serve(settings: RatingComputeSettings) -> None:
             group=topics.group("rating_compute"),
             keeper=offsets,
             read=read,
-            store=Counting(pool, offsets, metrics, boards.wake).store,
+            store=Counting(pool, offsets, metrics, boards.counted).store,
             classify=classify,
             dead_letters=DeadLetters(producer, topics.group("rating_compute"), metrics),
             most=settings.batch,
@@ -55,7 +55,9 @@ async def serve(settings: RatingComputeSettings) -> None:
         await stack.enter_async_context(serve_health(settings, metrics, ready))
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, consumer.stop)
-        await consumer.run_with(boards.run(), publish_regularly(pool, settings.publish_every.total_seconds()))
+        await consumer.run_with(
+            boards.run(), boards.announce_regularly(), publish_regularly(pool, settings.publish_every.total_seconds())
+        )
 
 
 async def publish(settings: RatingComputeSettings, tenant: str | None, arena: str | None) -> None:
@@ -64,7 +66,8 @@ async def publish(settings: RatingComputeSettings, tenant: str | None, arena: st
         await require_migrated(pool)
         boards = await publish_all(pool, tenant, arena)
     for board in boards:
-        print(f"published {board.arena}/{board.slice}: {board.votes} votes, {len(board.rows)} models ranked")
+        which = f"{board.arena}/{board.slice} by {board.method}"
+        print(f"published {which}: {board.votes} votes, {len(board.rows)} models ranked")
     if not boards:
         print("nothing to publish: no vote since the last run")
 

@@ -1,30 +1,34 @@
-"""The live boards: whichever slice has changed is fitted again, written in one transaction, then announced.
+"""The live boards: whichever slices have changed are fitted again, written in one transaction, then announced.
 
-All state is in Postgres: cells, marks, and which board Kafka has. So a process that starts, or takes over, does what
-the tables say is behind, and nobody has to be told who died.
+All state that matters is in Postgres: cells, marks, and which board Kafka has. So a process that starts, or takes over,
+does what the tables say is behind, and nobody has to be told who died.
 """
 
 import asyncio
 import json
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from agon.bus.headers import event_headers
+from agon.bus.headers import headers_for
+from agon.bus.record_batches import RecordBatches
 from agon.errors import InvalidRequest
 from agon.messages import RatingPublished, now
-from agon.ratings import METHOD, PairCells, Ranking, rank_models
-from agon.store import cells, leaderboard
+from agon.ratings import METHOD, Ranking, rank_models
+from agon.store import leaderboard
 from agon.store.cells import Slice
-from agon.store.leaderboard import Board, BoardRow, UnrankedRow
+from agon.store.leaderboard import Behind, Board, BoardRow, LiveBoard, UnrankedRow
 from agon.store.pool import Pool, classify
+from agon.store.votes import Arena
 from agon.telemetry import Metrics
+from agon_rating_compute.counting import Counted
 from agon_rating_compute.settings import RatingComputeSettings
+from agon_rating_compute.tallies import Tallies
 
 _log = logging.getLogger(__name__)
 
@@ -32,12 +36,12 @@ _log = logging.getLogger(__name__)
 _MOST_STARTS = 1000
 
 
-def to_board(where: Slice, mark: int, ranking: Ranking) -> Board:
+def to_board(where: Slice, mark: int, ranking: Ranking, method: str = METHOD) -> Board:
     """A ranking as people read it."""
     return Board(
         arena=where.arena,
         slice=where.slice,
-        method=METHOD,
+        method=method,
         as_of=mark,
         votes=ranking.votes,
         rows=tuple(BoardRow(**{name: getattr(row, name) for name in BoardRow.model_fields}) for row in ranking.rows),
@@ -47,7 +51,7 @@ def to_board(where: Slice, mark: int, ranking: Ranking) -> Board:
 
 
 class Boards:
-    """Keeps the live boards up to date. `wake` it when votes were counted."""
+    """Keeps the live boards up to date. `counted` tells it what this process has counted."""
 
     def __init__(
         self, settings: RatingComputeSettings, pool: Pool, producer: AIOKafkaProducer, redis: Redis, metrics: Metrics
@@ -58,24 +62,31 @@ class Boards:
         self._redis = redis
         self._metrics = metrics
         self._awake = asyncio.Event()
+        self._tallies = Tallies()
+        self._waiting: dict[Arena, float] = {}  # since when counted votes are on no board
+        self._seen: dict[Slice, int] = {}  # boards of other processes' arenas, as of the last look
         self._starts: dict[Slice, Mapping[str, float]] = {}
         self._refused: dict[Slice, int] = {}
+
+    def counted(self, done: Sequence[Counted]) -> None:
+        """Cells have changed, in a transaction that is committed."""
+        for each in done:
+            self._tallies.add(each.arena, each.before, each.after, each.changes)
+            self._waiting.setdefault(each.arena, time.monotonic())
+        self.wake()
 
     def wake(self) -> None:
         self._awake.set()
 
     async def run(self) -> None:
-        """Until cancelled. An outage of Postgres or Kafka is waited out."""
+        """Until cancelled. An outage of Postgres is waited out."""
         while True:
             began = time.monotonic()
             self._awake.clear()
             try:
-                for where in await leaderboard.behind(self._pool):
-                    await self._refit(where, began)
-                for where, method, _ in await leaderboard.unannounced(self._pool):
-                    await self._announce(where, method)
+                await self._catch_up(began)
             except Exception as error:
-                if not isinstance(error, KafkaError) and classify(error) == "bug":
+                if classify(error) == "bug":
                     raise
                 _log.warning("the live boards are late, trying again: %r", error)
             rest = self._settings.refit_every.total_seconds() - (time.monotonic() - began)
@@ -86,56 +97,91 @@ class Boards:
             except TimeoutError:
                 pass
 
-    async def _refit(self, where: Slice, began: float) -> None:
-        mark, found = await cells.read(self._pool, where)
-        if self._refused.get(where) == mark:
-            return
+    async def announce_regularly(self) -> None:
+        """Until cancelled: Kafka gets the boards as they stand, less often than they change."""
+        while True:
+            try:
+                for where, method, _ in await leaderboard.unannounced(self._pool):
+                    await self._announce(where, method)
+            except Exception as error:
+                if not isinstance(error, KafkaError) and classify(error) == "bug":
+                    raise
+                _log.warning("the live boards are announced later: %r", error)
+            await asyncio.sleep(self._settings.announce_every.total_seconds())
+
+    async def _catch_up(self, began: float) -> None:
+        """Refit what is behind and write all of it in one transaction."""
+        waiting, self._waiting = self._waiting, {}
+        for arena, since in waiting.items():
+            self._metrics.gauge("rating_staleness_seconds").labels(arena[1]).set(began - since)
+        found = await leaderboard.behind(self._pool)
+        due = [each for each in found if self._is_ours(each, waiting)]
+        self._seen = {each.where: each.as_of for each in found}
         try:
-            ranking = await asyncio.to_thread(rank_models, PairCells.of(found), self._starts.get(where))
+            fitted = [board for each in due if (board := await self._refit(each)) is not None]
+            written = await leaderboard.publish(self._pool, fitted)
+        except BaseException:
+            self._waiting = {**self._waiting, **waiting}
+            raise
+        for arena, since in waiting.items():
+            self._metrics.histogram("board_refit_seconds").labels(arena[1]).observe(time.monotonic() - since)
+            self._metrics.gauge("rating_staleness_seconds").labels(arena[1]).set(0)
+        await self._tell(written)
+
+    def _is_ours(self, each: Behind, waiting: Mapping[Arena, float]) -> bool:
+        """A board of an arena that this process counts; or one that nobody has touched since the last look."""
+        return (each.where.tenant, each.where.arena) in waiting or self._seen.get(each.where) == each.as_of
+
+    async def _refit(self, each: Behind) -> LiveBoard | None:
+        where = each.where
+        mark, found = await self._tallies.read(self._pool, where, each.changed)
+        if self._refused.get(where) == mark:
+            return None
+        try:
+            ranking = await asyncio.to_thread(rank_models, found, self._starts.get(where))
         except InvalidRequest as error:
             self._refused[where] = mark
             _log.error("the board of %s/%s/%s stays as it was: %s", where.tenant, where.arena, where.slice, error)
-            return
+            return None
         self._refused.pop(where, None)
         self._starts.pop(where, None)
         self._starts[where] = ranking.log_odds
         if len(self._starts) > _MOST_STARTS:
             del self._starts[next(iter(self._starts))]
         gradient = None if ranking.fit is None else ranking.fit.gradient
-        if await leaderboard.publish(self._pool, where.tenant, to_board(where, mark, ranking), gradient):
-            self._metrics.histogram("board_refit_seconds").labels(where.arena).observe(time.monotonic() - began)
-            await self._tell(where, mark)
+        return LiveBoard(where.tenant, to_board(where, mark, ranking), gradient)
 
-    async def _tell(self, where: Slice, mark: int) -> None:
-        """Whoever shows boards reads the new one. Nobody waits for it: they also look by themselves."""
-        message = {"tenant": where.tenant, "arena": where.arena, "slice": where.slice, "as_of": mark}
+    async def _tell(self, written: Sequence[LiveBoard]) -> None:
+        """Whoever shows boards reads the new ones. Nobody waits for it: they also look by themselves."""
+        if not written:
+            return
         try:
             async with asyncio.timeout(self._settings.redis_timeout.total_seconds()):
-                await self._redis.publish(self._settings.keys.board, json.dumps(message))
+                pipe = self._redis.pipeline(transaction=False)
+                for tenant, board, _ in written:
+                    message = {"tenant": tenant, "arena": board.arena, "slice": board.slice, "as_of": board.as_of}
+                    pipe.publish(self._settings.keys.board, json.dumps(message))
+                await pipe.execute()
         except (RedisError, OSError, TimeoutError) as error:
-            _log.warning("nobody was told that a board has changed: %r", error)
+            _log.warning("nobody was told that boards have changed: %r", error)
 
     async def _announce(self, where: Slice, method: str) -> None:
         """The board as it stands onto the compacted topic, a tombstone for whoever is off it."""
         board = await leaderboard.leaderboard(self._pool, where.tenant, where.arena, where.slice, method)
-        topic = self._settings.topics.ratings
+        headers = headers_for(RatingPublished, source=self._settings.name)
         async with asyncio.timeout(self._settings.kafka_timeout.total_seconds()):
-            sent = []
+            batches = RecordBatches(self._producer, self._settings.topics.ratings)
             for row in board.rows:
-                message = rating_published(where.tenant, board, row)
-                headers = event_headers(
-                    message, id=f"{_key(where, row.model)}/{board.as_of}", source=self._settings.name
-                )
-                key = _key(where, row.model).encode()
-                sent.append(await self._producer.send(topic, message.encode(), key=key, headers=list(headers)))
-            sent += [
-                await self._producer.send(topic, None, key=_key(where, gone.model).encode()) for gone in board.unranked
-            ]
-            await asyncio.gather(*sent)
+                key = _record_key(where, row.model)
+                value = rating_published(where.tenant, board, row).encode()
+                await batches.add(key.encode(), value, headers(f"{key}/{board.as_of}"))
+            for gone in board.unranked:
+                await batches.add(_record_key(where, gone.model).encode(), None)
+            await batches.flush()
         await leaderboard.announced(self._pool, where.tenant, board)
 
 
-def _key(where: Slice, model: str) -> str:
+def _record_key(where: Slice, model: str) -> str:
     """With the tenant, because compaction would let the tenants' arenas of one name overwrite each other."""
     return f"{where.tenant}/{where.arena}/{where.slice}/{model}"
 

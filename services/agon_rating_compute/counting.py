@@ -1,7 +1,8 @@
 """Judged votes into pair cells. `seq` makes it exact: each vote once and none left out, whatever Kafka repeats."""
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -41,10 +42,22 @@ def changes(votes: Sequence[JudgedVote]) -> dict[tuple[str, str, str], list[int]
     return dict(found)
 
 
-class Counting:
-    """Stores batches of judged votes; `counted` is called after each commit that changed cells."""
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What a commit has added: an arena's votes behind seq `before`, up to `after`."""
 
-    def __init__(self, pool: Pool, offsets: Offsets, metrics: Metrics, counted: Callable[[], None]) -> None:
+    arena: Arena
+    before: int
+    after: int
+    changes: Mapping[tuple[str, str, str], Sequence[int]]
+
+
+class Counting:
+    """Stores batches of judged votes; `counted` is called with what each commit has changed."""
+
+    def __init__(
+        self, pool: Pool, offsets: Offsets, metrics: Metrics, counted: Callable[[Sequence[Counted]], None]
+    ) -> None:
         self._pool = pool
         self._offsets = offsets
         self._metrics = metrics
@@ -54,20 +67,21 @@ class Counting:
         by_arena: dict[Arena, dict[int, JudgedVote]] = defaultdict(dict)
         for vote in votes:
             by_arena[vote.tenant, vote.arena][vote.seq] = vote
-        fresh = 0
+        done: list[Counted] = []
         async with self._pool.acquire() as connection, connection.transaction():
             await self._offsets.move(connection, moves)
             for arena in sorted(by_arena):
-                fresh += await self._count(connection, arena, by_arena[arena])
+                done += await self._count(connection, arena, by_arena[arena])
+        fresh = sum(each.after - each.before for each in done)
         self._metrics.counter("duplicates_suppressed").labels("rating_compute").inc(max(0, len(votes) - fresh))
-        if fresh:
-            self._counted()
+        if done:
+            self._counted(done)
 
-    async def _count(self, connection: Connection, arena: Arena, votes: dict[int, JudgedVote]) -> int:
+    async def _count(self, connection: Connection, arena: Arena, votes: dict[int, JudgedVote]) -> list[Counted]:
         mark = await cells.lock_mark(connection, arena)
         new = [votes[seq] for seq in sorted(votes) if seq > mark]
         if not new:
-            return 0
+            return []
         last = new[-1].seq
         if len(new) != last - mark:
             # Kafka lost some (retention, a topic made anew); the table has them all.
@@ -78,5 +92,6 @@ class Counting:
                     "this database",
                     code="unknown_vote",
                 )
-        await cells.add(connection, arena, changes(new), last)
-        return len(new)
+        added = changes(new)
+        await cells.add(connection, arena, added, last)
+        return [Counted(arena, mark, last, added)]

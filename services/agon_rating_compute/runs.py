@@ -3,39 +3,38 @@
 import asyncio
 import hashlib
 import logging
-from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 from agon import __version__
 from agon.errors import InvalidRequest
 from agon.ledger import canonical, leaf_hash, root
 from agon.messages import rfc3339
-from agon.ratings import METHOD, PairCells, Ranking, rank_models
-from agon.ratings.ranking import CENTRE, FEW_VOTES
-from agon.store import cells, runs
+from agon.ratings import PairCells, PairSums, Ranking, style_of, votes_to_separate
+from agon.store import ballots, cells, runs
 from agon.store.cells import Slice
+from agon.store.covariances import Sureness
 from agon.store.leaderboard import Board
 from agon.store.pool import Pool, classify
 from agon.store.runs import Run
 from agon_rating_compute.boards import to_board
+from agon_rating_compute.methods import FROM_BALLOTS, PARAMETERS, rank
 
 _log = logging.getLogger(__name__)
 
-# What a recount has to know besides the votes.
-PARAMETERS: Mapping[str, Any] = {"ties": "half", "both_bad": "half", "mean": int(CENTRE), "few_votes": FEW_VOTES}
-
 
 async def publish_all(pool: Pool, tenant: str | None = None, arena: str | None = None) -> list[Board]:
-    """Publish a run of every slice that has votes which no run knows; of one tenant or arena, or of all."""
+    """Publish a run of every method and slice that has votes which no run knows; of one tenant or arena, or of all."""
     published = []
-    for where in await runs.unpublished(pool, METHOD, tenant, arena):
-        try:
-            board = await _publish(pool, where)
-        except InvalidRequest as error:
-            _log.error("no run of %s/%s/%s: %s", where.tenant, where.arena, where.slice, error)
-            continue
-        if board is not None:
-            published.append(board)
+    for method in PARAMETERS:
+        for where in await runs.unpublished(pool, method, tenant, arena):
+            try:
+                board = await _publish(pool, where, method)
+            except InvalidRequest as error:
+                _log.error("no run of %s/%s/%s by %s: %s", where.tenant, where.arena, where.slice, method, error)
+                continue
+            if board is not None:
+                published.append(board)
     return published
 
 
@@ -52,28 +51,44 @@ async def publish_regularly(pool: Pool, every: float) -> None:
             _log.warning("runs are published later: %r", error)
 
 
-async def _publish(pool: Pool, where: Slice) -> Board | None:
+async def _publish(pool: Pool, where: Slice, method: str) -> Board | None:
     mark, found = await cells.read(pool, where)
     leaves = await runs.leaves_up_to(pool, where, mark)
-    ranking = await asyncio.to_thread(rank_models, PairCells.of(found))
+    votes = await ballots.read(pool, where, mark, style_of) if method in FROM_BALLOTS else None
+    counted = PairCells.of(found)
+    ranking = await asyncio.to_thread(rank, method, counted, votes)
+    if ranking is None:
+        return None
     head = await asyncio.to_thread(root, leaves)
-    board = to_board(where, mark, ranking)
+    board = to_board(where, mark, ranking, method)
     entry = canonical(ledger_entry(where.tenant, board, len(leaves), head))
-    stored = await runs.publish(pool, _run(where.tenant, board, ranking, entry))
+    stored = await runs.publish(pool, _run(where.tenant, board, ranking, counted, entry))
     return board if stored else None
 
 
-def _run(tenant: str, board: Board, ranking: Ranking, entry: bytes) -> Run:
+def _run(tenant: str, board: Board, ranking: Ranking, counted: PairCells, entry: bytes) -> Run:
+    fitted = ranking.fit
     return Run(
         tenant,
         board,
-        None if ranking.fit is None else ranking.fit.gradient,
-        None if ranking.fit is None else ranking.fit.iterations,
-        PARAMETERS,
+        None if fitted is None else fitted.gradient,
+        None if fitted is None else fitted.iterations,
+        PARAMETERS[board.method],
         __version__,
         entry.decode(),
         leaf_hash(entry),
+        _votes_to_next(ranking, counted),
+        None if fitted is None else Sureness(board.as_of, fitted.models, fitted.theta, fitted.covariance),
     )
+
+
+def _votes_to_next(ranking: Ranking, counted: PairCells) -> dict[str, int | None]:
+    """For each ranked model: the further votes that tell it from the next one below."""
+    if ranking.fit is None:
+        return {}
+    sums, fitted = PairSums.of(counted), ranking.fit
+    names = [row.model for row in ranking.rows]
+    return {model: votes_to_separate(fitted, sums, model, following) for model, following in pairwise(names)}
 
 
 def ledger_entry(tenant: str, board: Board, tree_size: int, head: bytes) -> dict[str, Any]:
@@ -84,7 +99,7 @@ def ledger_entry(tenant: str, board: Board, tree_size: int, head: bytes) -> dict
         "arena": board.arena,
         "slice": board.slice,
         "method": board.method,
-        "parameters": dict(PARAMETERS),
+        "parameters": dict(PARAMETERS[board.method]),
         "code_version": __version__,
         "as_of": board.as_of,
         "votes": board.votes,

@@ -71,18 +71,18 @@ def after_the_transaction() -> None:
 
 
 def in_the_relay_between_votes() -> None:
+    from agon.bus.record_batches import RecordBatches
     from agon_vote_ingest import relay
 
     relay._BATCH_BYTES = 1024  # a few votes
-    original = relay._Outlet.send
+    original = RecordBatches._send
 
-    async def send(self: Any, batch: Any) -> Any:
-        future = await original(self, batch)
-        await future  # it is on Kafka, those behind it are not
+    async def send(self: Any, partition: int, batch: Any) -> None:
+        await original(self, partition, batch)
+        await self._sent[-1]  # it is on Kafka, those behind it are not
         die()
-        return future
 
-    relay._Outlet.send = send  # type: ignore[method-assign]
+    RecordBatches._send = send  # type: ignore[method-assign]
 
 
 def in_the_relay_before_its_mark() -> None:

@@ -9,6 +9,8 @@ from typing import Any, Protocol
 from agon.arena.commitment import digest
 from agon.errors import SetupError, Unavailable
 
+KINDS = ("uniform", "active")
+
 
 @dataclass(frozen=True, slots=True)
 class Pair:
@@ -37,10 +39,7 @@ class Uniform:
     def draw(self, pool: Sequence[str], coin: random.Random) -> Pair:
         models = sorted(pool)
         if len(models) < 2:
-            raise Unavailable(
-                f"A battle needs two models, and the arena has {len(models)} that can play at the moment. "
-                "Start a worker that serves another one, or try again shortly."
-            )
+            raise too_few(len(models))
         model_a, model_b = coin.sample(models, 2)
         pairs = len(models) * (len(models) - 1) // 2
         return Pair(model_a, model_b, 1 / pairs, {"kind": "uniform", "pool": models})
@@ -52,9 +51,17 @@ def named(first: str, second: str, coin: random.Random) -> Pair:
     return Pair(model_a, model_b, 1.0, {"kind": "named", "pool": sorted((first, second))})
 
 
-def pairing(policy: Mapping[str, Any]) -> Pairing:
-    """The policy object that an arena's `pairing` entry asks for. Raises `SetupError` for a kind that is not known."""
+def too_few(models: int) -> Unavailable:
+    """There is nobody to play against."""
+    return Unavailable(
+        f"A battle needs two models, and the arena has {models} that can play at the moment. "
+        "Start a worker that serves another one, or try again shortly."
+    )
+
+
+def kind_of(policy: Mapping[str, Any]) -> str:
+    """The kind of pairing that an arena's `pairing` entry asks for. Raises `SetupError` for one that is not known."""
     kind = policy.get("kind", "uniform")
-    if kind != "uniform":
-        raise SetupError(f"the arena's pairing policy {kind!r} is not known: the one there is, is 'uniform'")
-    return Uniform()
+    if kind not in KINDS:
+        raise SetupError(f"the arena's pairing policy {kind!r} is not known: choose from {', '.join(KINDS)}")
+    return str(kind)

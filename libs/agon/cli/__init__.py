@@ -18,6 +18,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "models": ("agon.cli.models:models", "What exists, what is served, by which workers, with what capacity."),
     "simulate": ("agon.cli.simulate:simulate", "Rule-based voters judge real answers and fill the board."),
     "rank": ("agon.cli.rank.command:rank", "A leaderboard from any table of votes, no services needed."),
+    "arenas": ("agon.cli.arenas:arenas", "Show and set what is decided about each arena."),
+    "board": ("agon.cli.publishing:board", "Publish boards: fitted from scratch, kept, in the ledger."),
+    "export": ("agon.cli.export:export", "Write all votes as Parquet, by arena and day."),
+    "votes": ("agon.cli.votes:votes", "Take votes back that were counted, with a reason."),
     "topics": ("agon.cli.topics:topics", "Set up the topics of an existing Kafka."),
     "db": ("agon.cli.db:db", "Set up the tables of an existing Postgres."),
 }

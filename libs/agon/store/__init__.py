@@ -8,6 +8,10 @@
 | `models`      | `agon.models`                                                           |
 | `battles`     | `agon.arenas`, `agon.battles`, `agon.battle_turns`                      |
 | `votes`       | `agon.votes`, `agon.ledger_leaves`                                      |
+| `exports`     | votes with what belongs to them, read through a cursor                  |
+| `ballots`     | counted votes one by one, with their answers' style                     |
+| `covariances` | `agon.rating_covariances`                                               |
+| `retractions` | `agon.votes`: counted votes taken back                                  |
 | `relays`      | `agon.vote_relays`                                                      |
 | `cells`       | `agon.pair_cells`, `agon.rating_slices`, `agon.rating_marks`            |
 | `leaderboard` | `agon.leaderboards`, `agon.leaderboard_live`: the live boards           |

@@ -160,6 +160,29 @@ async def read_arena(db: Pool | Connection, tenant: str, arena: str) -> ArenaRow
     return None if row is None else ArenaRow(**{**row, "policy": json.loads(row["policy"])})
 
 
+async def read_arenas(db: Pool | Connection) -> list[ArenaRow]:
+    rows = await db.fetch(f"{_ARENA} ORDER BY tenant, arena")
+    return [ArenaRow(**{**row, "policy": json.loads(row["policy"])}) for row in rows]
+
+
+async def set_arena(
+    db: Pool | Connection, tenant: str, arena: str, policy: dict[str, Any] | None, delay: timedelta | None
+) -> None:
+    """Make an arena, or change it; None leaves what there is."""
+    await db.execute(
+        """
+        INSERT INTO agon.arenas AS a (tenant, arena, policy, publication_delay)
+        VALUES ($1, $2, coalesce($3::text::jsonb, '{}'), coalesce($4, interval '0'))
+        ON CONFLICT (tenant, arena) DO UPDATE SET policy = coalesce($3::text::jsonb, a.policy),
+            publication_delay = coalesce($4, a.publication_delay)
+        """,
+        tenant,
+        arena,
+        None if policy is None else json.dumps(policy),
+        delay,
+    )
+
+
 async def add_battle(pool: Pool, battle: BattleRow, turn: TurnRow) -> None:
     """A battle and its first turn, in one transaction."""
     values = [getattr(battle, name) for name in BattleRow.__slots__][:19]

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field
 
@@ -14,7 +14,8 @@ from agon.store.pool import Pool
 
 OVERALL = "overall"
 METHOD = "bradley_terry"
-METHODS = (METHOD,)
+METHODS = (METHOD, "reweighted", "voter_clustered", "style_controlled")
+"""The first is live; of the others there is the newest published run."""
 
 
 class BoardRow(Message):
@@ -51,22 +52,35 @@ class Board(Message):
     published_at: Time | None = None
 
 
+_LIVE = """
+SELECT b.as_of, b.votes AS board_votes, b.unranked::text AS unranked, b.published_at, r.*
+FROM agon.leaderboards b LEFT JOIN agon.leaderboard_live r USING (tenant, arena, slice, method)
+WHERE b.tenant = $1 AND b.arena = $2 AND b.slice = $3 AND b.method = $4
+ORDER BY r.rank, r.model
+"""
+
+_NEWEST_RUN = """
+SELECT b.as_of, b.votes AS board_votes, b.unranked::text AS unranked, b.published_at, r.rank, r.rank_best, r.rank_worst,
+       r.model, r.rating, r.lower, r.upper, r.votes
+FROM agon.rating_runs b LEFT JOIN agon.rating_run_rows r USING (tenant, arena, slice, method, as_of)
+WHERE b.tenant = $1 AND b.arena = $2 AND b.slice = $3 AND b.method = $4 AND b.as_of = (
+    SELECT max(as_of) FROM agon.rating_runs WHERE tenant = $1 AND arena = $2 AND slice = $3 AND method = $4)
+ORDER BY r.rank, r.model
+"""
+
+
 async def leaderboard(
     pool: Pool, tenant: str = "default", arena: str = "main", slice: str = OVERALL, method: str = METHOD
 ) -> Board:
-    """The live board, empty while nothing was voted. One statement: header and rows of one moment.
+    """The live board, or the newest published run of another method; empty while there is none. One statement: header
+    and rows of one moment.
 
     Raises `InvalidRequest` for a method that there is not, `NotFound` for an arena or a slice that there is not.
     """
     if method not in METHODS:
         raise InvalidRequest(f"There is no method {method!r}: choose from {', '.join(METHODS)}.", param="method")
     rows = await pool.fetch(
-        """
-        SELECT b.as_of, b.votes AS board_votes, b.unranked::text AS unranked, b.published_at, r.*
-        FROM agon.leaderboards b LEFT JOIN agon.leaderboard_live r USING (tenant, arena, slice, method)
-        WHERE b.tenant = $1 AND b.arena = $2 AND b.slice = $3 AND b.method = $4
-        ORDER BY r.rank, r.model
-        """,
+        _LIVE if method == METHOD else _NEWEST_RUN,
         tenant,
         arena,
         slice,
@@ -75,7 +89,9 @@ async def leaderboard(
     if not rows:
         if not await pool.fetchval("SELECT 1 FROM agon.arenas WHERE tenant = $1 AND arena = $2", tenant, arena):
             raise NotFound(f"There is no arena {arena!r}.", param="arena")
-        if slice != OVERALL:
+        if slice != OVERALL and not await pool.fetchval(
+            "SELECT 1 FROM agon.rating_slices WHERE tenant = $1 AND arena = $2 AND slice = $3", tenant, arena, slice
+        ):
             raise NotFound(f"No vote of {arena!r} is in a slice {slice!r}.", param="slice")
         return Board(arena=arena, slice=slice, method=method)
     head = rows[0]
@@ -93,54 +109,100 @@ async def leaderboard(
     )
 
 
-async def behind(pool: Pool, method: str = METHOD) -> list[Slice]:
-    """Slices whose live board lacks votes that are counted already."""
+class Behind(NamedTuple):
+    """A slice whose live board lacks votes that are counted already; `as_of` is what the board knows."""
+
+    where: Slice
+    changed: int
+    as_of: int
+
+
+async def behind(pool: Pool, method: str = METHOD) -> list[Behind]:
+    """What has to be fitted again."""
     rows = await pool.fetch(
         """
-        SELECT s.tenant, s.arena, s.slice FROM agon.rating_slices s
+        SELECT s.tenant, s.arena, s.slice, s.changed, coalesce(b.as_of, 0) AS as_of FROM agon.rating_slices s
         LEFT JOIN agon.leaderboards b
             ON b.tenant = s.tenant AND b.arena = s.arena AND b.slice = s.slice AND b.method = $1
         WHERE b.as_of IS NULL OR b.as_of < s.changed ORDER BY s.tenant, s.arena, s.slice
         """,
         method,
     )
-    return [Slice(*row) for row in rows]
+    return [Behind(Slice(*row[:3]), row[3], row[4]) for row in rows]
 
 
-async def publish(pool: Pool, tenant: str, board: Board, gradient: float | None) -> bool:
-    """Replace a live board, header and rows in one transaction. False, and nothing done, where a board is there that
-    knows as much already: whoever is late never takes a newer one back."""
-    where = (tenant, board.arena, board.slice, board.method)
+class LiveBoard(NamedTuple):
+    """A board to be written, and how exactly it was fitted."""
+
+    tenant: str
+    board: Board
+    gradient: float | None
+
+    @property
+    def where(self) -> Slice:
+        return Slice(self.tenant, self.board.arena, self.board.slice)
+
+
+_HEADERS = """
+INSERT INTO agon.leaderboards AS b (tenant, arena, slice, method, as_of, votes, unranked, gradient, published_at)
+SELECT tenant, arena, slice, method, as_of, votes, unranked::jsonb, gradient, published_at
+FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::text[], $8::float8[],
+            $9::timestamptz[]) AS n (tenant, arena, slice, method, as_of, votes, unranked, gradient, published_at)
+ON CONFLICT (tenant, arena, slice, method) DO UPDATE SET as_of = excluded.as_of, votes = excluded.votes,
+    unranked = excluded.unranked, gradient = excluded.gradient, published_at = excluded.published_at
+WHERE b.as_of < excluded.as_of
+RETURNING tenant, arena, slice, method
+"""
+
+# Rows are updated where they stand: deleted and written anew, a board that changes five times a second would leave
+# Postgres more dead rows than it can clear away.
+_ROWS = """
+INSERT INTO agon.leaderboard_live (tenant, arena, slice, method, rank, rank_best, rank_worst, model, rating, lower,
+                                   upper, votes)
+SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::int[], $6::int[], $7::int[], $8::text[],
+                     $9::float8[], $10::float8[], $11::float8[], $12::bigint[])
+ON CONFLICT (tenant, arena, slice, method, model) DO UPDATE SET rank = excluded.rank, rank_best = excluded.rank_best,
+    rank_worst = excluded.rank_worst, rating = excluded.rating, lower = excluded.lower, upper = excluded.upper,
+    votes = excluded.votes
+"""
+
+_GONE = """
+DELETE FROM agon.leaderboard_live l
+USING unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS b (tenant, arena, slice, method)
+WHERE l.tenant = b.tenant AND l.arena = b.arena AND l.slice = b.slice AND l.method = b.method
+  AND (l.tenant, l.arena, l.slice, l.method, l.model) NOT IN (
+    SELECT * FROM unnest($5::text[], $6::text[], $7::text[], $8::text[], $9::text[]))
+"""
+
+
+async def publish(pool: Pool, boards: Sequence[LiveBoard]) -> list[LiveBoard]:
+    """Replace live boards, headers and rows, in one transaction; the ones that were replaced.
+
+    A board that knows no more than the one that is there is left out: whoever is late never takes a newer one back.
+    """
+    ordered = sorted(boards, key=lambda live: (live.where, live.board.method))  # everybody locks in one order
+    if not boards:
+        return []
     async with pool.acquire() as connection, connection.transaction():
-        newer = await connection.fetchval(
-            """
-            INSERT INTO agon.leaderboards AS b
-                (tenant, arena, slice, method, as_of, votes, unranked, gradient, published_at)
-            VALUES ($1, $2, $3, $4, $5, $6, $7::text::jsonb, $8, $9)
-            ON CONFLICT (tenant, arena, slice, method) DO UPDATE SET
-                as_of = $5, votes = $6, unranked = $7::text::jsonb, gradient = $8, published_at = $9
-            WHERE b.as_of < $5
-            RETURNING true
-            """,
-            *where,
-            board.as_of,
-            board.votes,
-            unranked_json(board.unranked),
-            gradient,
-            board.published_at,
-        )
-        if not newer:
-            return False
-        await connection.execute(
-            "DELETE FROM agon.leaderboard_live WHERE tenant = $1 AND arena = $2 AND slice = $3 AND method = $4", *where
-        )
-        await connection.copy_records_to_table(
-            "leaderboard_live",
-            schema_name="agon",
-            columns=("tenant", "arena", "slice", "method", *BoardRow.model_fields),
-            records=[where + row_values(row) for row in board.rows],
-        )
-    return True
+        heads = [
+            (
+                *_key(live), live.board.as_of, live.board.votes, unranked_json(live.board.unranked), live.gradient,
+                live.board.published_at,
+            )
+            for live in ordered
+        ]  # fmt: skip
+        newer = {tuple(row) for row in await connection.fetch(_HEADERS, *zip(*heads, strict=True))}
+        taken = [live for live in ordered if _key(live) in newer]
+        rows = [_key(live) + row_values(row) for live in taken for row in live.board.rows]
+        columns = list(zip(*rows, strict=True)) or [()] * 12
+        await connection.execute(_ROWS, *columns)
+        boards_written = list(zip(*map(_key, taken), strict=True)) or [()] * 4
+        await connection.execute(_GONE, *boards_written, *columns[:4], columns[7])
+    return taken
+
+
+def _key(live: LiveBoard) -> tuple[str, str, str, str]:
+    return (live.tenant, live.board.arena, live.board.slice, live.board.method)
 
 
 async def unannounced(pool: Pool) -> list[tuple[Slice, str, int]]:

@@ -5,7 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from agon.store import covariances
 from agon.store.cells import Slice
+from agon.store.covariances import Sureness
 from agon.store.leaderboard import Board, BoardRow, row_values, unranked_json
 from agon.store.pool import Pool
 from agon.store.votes import lock_arenas
@@ -23,6 +25,9 @@ class Run:
     code_version: str
     entry: str
     leaf_hash: bytes
+    votes_to_next: Mapping[str, int | None]
+    """by model: what tells it from the next one below"""
+    sureness: Sureness | None
 
 
 async def unpublished(pool: Pool, method: str, tenant: str | None = None, arena: str | None = None) -> list[Slice]:
@@ -97,7 +102,9 @@ async def publish(pool: Pool, run: Run) -> bool:
         await connection.copy_records_to_table(
             "rating_run_rows",
             schema_name="agon",
-            columns=("tenant", "arena", "slice", "method", "as_of", *BoardRow.model_fields),
-            records=[where + row_values(row) for row in board.rows],
+            columns=("tenant", "arena", "slice", "method", "as_of", *BoardRow.model_fields, "votes_to_next"),
+            records=[(*where, *row_values(row), run.votes_to_next.get(row.model)) for row in board.rows],
         )
+        if run.sureness is not None:
+            await covariances.write(connection, Slice(run.tenant, board.arena, board.slice), board.method, run.sureness)
     return True

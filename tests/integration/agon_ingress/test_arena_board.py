@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from agon.messages import now
-from agon.store.leaderboard import Board, BoardRow, publish
+from agon.store.leaderboard import Board, BoardRow, LiveBoard, publish
 from agon_ingress import arena_board
 from agon_ingress.arena_board import COALESCE_SECONDS
 from integration.agon_ingress.conftest import Ingress, MakeSettings, eventually, serving
@@ -35,7 +35,7 @@ class Boards:
             for n in (1, 2)
         )
         board = Board(arena="main", as_of=as_of, votes=as_of, rows=rows, published_at=now())
-        assert await publish(house.pool, "default", board, 1e-9)
+        assert await publish(house.pool, [LiveBoard("default", board, 1e-9)])
         if tell:
             await house.redis.publish(
                 house.settings.keys.board, json.dumps({"arena": "main", "slice": "overall", "as_of": as_of})

@@ -182,19 +182,20 @@ async def test_a_published_run_is_kept_and_can_be_checked(arena: Arena, services
         )
         return done.stdout
 
-    assert "published main/overall: 60 votes, 4 models ranked" in publish()
+    assert "published main/overall by bradley_terry: 60 votes, 4 models ranked" in publish()
     assert "nothing to publish" in publish()
     history = await arena.pool.fetch(
-        "SELECT * FROM analytics.leaderboard_history WHERE slice = 'overall' ORDER BY rank"
+        "SELECT * FROM analytics.leaderboard_history WHERE slice = 'overall' AND method = 'bradley_terry' ORDER BY rank"
     )
     live = await arena.board(60)
     assert [row["model"] for row in history] == [row.model for row in live.rows]
     assert [row["rating"] for row in history] == pytest.approx([row.rating for row in live.rows], abs=1e-6)
 
     leaves = await arena.pool.fetch("SELECT * FROM agon.ledger_leaves ORDER BY leaf")
-    assert [leaf["leaf"] for leaf in leaves] == list(range(62))
-    entries = {e["slice"]: e for e in (json.loads(leaf["entry"]) for leaf in leaves if leaf["kind"] == "leaderboard")}
-    entry = entries["overall"]
+    assert [leaf["leaf"] for leaf in leaves] == list(range(66))  # two slices, three methods
+    entries = [json.loads(leaf["entry"]) for leaf in leaves if leaf["kind"] == "leaderboard"]
+    assert {entry["method"] for entry in entries} == {"bradley_terry", "reweighted", "voter_clustered"}
+    entry = next(e for e in entries if (e["slice"], e["method"]) == ("overall", "bradley_terry"))
     assert (entry["as_of"], entry["votes"], entry["tree_size"], entry["method"]) == (60, 60, 60, "bradley_terry")
     assert entry["root"] == root([leaf["hash"] for leaf in leaves[:60]]).hex()
     result = sorted(

@@ -1,7 +1,10 @@
 """Votes on Kafka become judged votes, once each, and a board within a second."""
 
 import json
+import os
 import signal
+import subprocess
+import sys
 import time
 from typing import Any
 
@@ -101,6 +104,46 @@ async def test_votes_are_judged_numbered_and_put_into_the_ledger(
 
     service.send(signal.SIGTERM)
     assert await service.exit() == 0
+
+
+async def test_votes_are_taken_back_once_and_leave_their_slices(
+    place: Place, services: Processes, producer: AIOKafkaProducer
+) -> None:
+    await add_battles(place.database_url, [(f"b{n}", *("xy" if n % 2 else "yx")) for n in range(8)])
+    services.start("vote_ingest")
+    services.start("rating_compute")
+    votes = [cast(f"b{n}", "ab"[n // 4], voter=f"voter-{n % 2}") for n in range(8)]
+    await send_votes(producer, place.topics.votes, votes)
+    await judged(place, 8)
+
+    def agon(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "agon.cli", "votes", *arguments],
+            env={**os.environ, **place.environment("operator")}, capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+
+    one = votes[0].vote_id
+    assert agon("retract", one, "--reason", "a slip").stdout == "1 vote taken back\n"
+    assert agon("retract", one, "--reason", "a slip").stdout == "0 votes taken back\n"
+    gone = agon("exclude", "--voter", "voter-0", "--reason", "a script", "--json")
+    assert [each["seq"] for each in json.loads(gone.stdout)["taken_back"]] == [10, 11, 12]
+    unknown = agon("retract", "vote-nowhere", "--reason", "a slip")
+    assert (unknown.returncode, unknown.stderr.count("\n")) == (2, 1)
+    await send_votes(producer, place.topics.votes, votes[:1])  # sent again, it says nothing new
+
+    rows = await judged(place, 12)
+    assert [(row["verdict"], row["reason"]) for row in rows[8:10]] == [
+        ("retracted", "retracted: a slip"), ("retracted", "excluded: a script"),
+    ]  # fmt: skip
+    assert rows[8]["slices"] == next(row["slices"] for row in rows if row["vote_id"] == one)
+
+    async def settled() -> bool:
+        found = await fetch(place, "SELECT slice, sum(left_wins + right_wins) FROM agon.pair_cells GROUP BY slice")
+        boards = await fetch(place, "SELECT min(as_of) AS low, max(votes) AS votes FROM agon.leaderboards")
+        return {tuple(row) for row in found} >= {("overall", 4), ("language-en", 4)} and (
+            boards[0]["low"], boards[0]["votes"]) == (12, 4)  # fmt: skip
+
+    await eventually("the boards know that four are left", settled)
 
 
 async def test_a_vote_is_on_the_board_at_once(place: Place, services: Processes, producer: AIOKafkaProducer) -> None:

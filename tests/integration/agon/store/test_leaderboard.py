@@ -8,7 +8,7 @@ import pytest
 from agon.errors import InvalidRequest, NotFound
 from agon.messages import now
 from agon.store import leaderboard as store
-from agon.store.leaderboard import Board, BoardRow, UnrankedRow, leaderboard
+from agon.store.leaderboard import Board, BoardRow, LiveBoard, UnrankedRow, leaderboard
 from agon.store.pool import open_pool
 
 pytestmark = pytest.mark.servers
@@ -51,7 +51,7 @@ async def test_before_the_first_vote_a_board_is_empty(pool: Any) -> None:
 
 async def test_a_board_is_read_as_it_was_written(pool: Any) -> None:
     written = board(5, "x", "y")
-    assert await store.publish(pool, "default", written, 0.0)
+    assert await store.publish(pool, [LiveBoard("default", written, 0.0)])
     assert await leaderboard(pool) == written
     shape = (await leaderboard(pool)).model_dump(mode="json")
     assert {"arena", "slice", "method", "as_of", "votes", "rows"} <= set(shape)
@@ -59,21 +59,21 @@ async def test_a_board_is_read_as_it_was_written(pool: Any) -> None:
 
 
 async def test_a_board_without_rows_is_told_with_its_votes(pool: Any) -> None:
-    await store.publish(pool, "default", board(1), None)
+    await store.publish(pool, [LiveBoard("default", board(1), None)])
     found = await leaderboard(pool)
     assert (found.rows, found.votes, found.unranked[0].model) == ((), 1, "late")
 
 
 async def test_an_older_board_never_replaces_a_newer_one(pool: Any) -> None:
-    assert await store.publish(pool, "default", board(5, "x", "y"), 0.0)
-    assert not await store.publish(pool, "default", board(4, "y", "x"), 0.0)
-    assert not await store.publish(pool, "default", board(5, "y", "x"), 0.0)
-    assert await store.publish(pool, "default", board(6, "z"), 0.0)
+    assert await store.publish(pool, [LiveBoard("default", board(5, "x", "y"), 0.0)])
+    assert not await store.publish(pool, [LiveBoard("default", board(4, "y", "x"), 0.0)])
+    assert not await store.publish(pool, [LiveBoard("default", board(5, "y", "x"), 0.0)])
+    assert await store.publish(pool, [LiveBoard("default", board(6, "z"), 0.0)])
     assert [each.model for each in (await leaderboard(pool)).rows] == ["z"]
 
 
 async def test_tenants_do_not_see_each_other(pool: Any) -> None:
-    await store.publish(pool, "default", board(5, "x", "y"), 0.0)
+    await store.publish(pool, [LiveBoard("default", board(5, "x", "y"), 0.0)])
     with pytest.raises(NotFound, match="no arena"):
         await leaderboard(pool, "somebody-else")
 
@@ -86,10 +86,10 @@ async def test_what_there_is_not_is_named(pool: Any) -> None:
 
 
 async def test_a_board_is_to_be_announced_until_it_was(pool: Any) -> None:
-    await store.publish(pool, "default", board(5, "x"), 0.0)
+    await store.publish(pool, [LiveBoard("default", board(5, "x"), 0.0)])
     assert [as_of for _, _, as_of in await store.unannounced(pool)] == [5]
     await store.announced(pool, "default", board(5, "x"))
     assert await store.unannounced(pool) == []
-    await store.publish(pool, "default", board(6, "x"), 0.0)
+    await store.publish(pool, [LiveBoard("default", board(6, "x"), 0.0)])
     await store.announced(pool, "default", board(5, "x"))
     assert [as_of for _, _, as_of in await store.unannounced(pool)] == [6]

@@ -1,0 +1,96 @@
+"""`agon arenas`: the arenas, and what is decided about each of them."""
+
+import asyncio
+import json
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+@click.group()
+def arenas() -> None:
+    """Show and set the policy of arenas. Needs the database (AGON_POSTGRES_URL).
+
+    \b
+    Example:
+      agon arenas show
+      agon arenas set main --policy policy.json --publication-delay 24
+    """
+
+
+@arenas.command()
+def show() -> None:
+    """Every arena as a line of JSON.
+
+    \b
+    Example:
+      agon arenas show
+    """
+    from agon.store import battles
+
+    async def read(pool: Any) -> list[Any]:
+        return await battles.read_arenas(pool)
+
+    for arena in _with_pool(read):
+        hours = arena.publication_delay.total_seconds() / 3600
+        said = {"tenant": arena.tenant, "arena": arena.arena, "publication_delay_hours": hours, "policy": arena.policy}
+        click.echo(json.dumps(said))
+
+
+@arenas.command("set")
+@click.argument("name")
+@click.option("--policy", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A file of JSON.")
+@click.option("--publication-delay", type=click.FloatRange(0), help="Hours until a vote is on the board.")
+@click.option("--tenant", default="default", show_default=True)
+def set_(name: str, policy: Path | None, publication_delay: float | None, tenant: str) -> None:
+    """Set what an arena does; one that does not exist is made. Nothing is set where any of it is wrong.
+
+    \b
+    Example of a policy: active pairs, and a slice of its own:
+      {"pairing": {"kind": "active", "rule": "widths"},
+       "slices": [{"name": "long-code", "where": {"categories": ["code", "long"]}}]}
+    """
+    from agon.store import battles
+
+    found = None if policy is None else _checked(policy)
+    delay = None if publication_delay is None else timedelta(hours=publication_delay)
+
+    async def write(pool: Any) -> None:
+        await battles.set_arena(pool, tenant, name, found, delay)
+
+    _with_pool(write)
+    click.echo(f"{tenant}/{name} is set")
+
+
+def _checked(path: Path) -> dict[str, Any]:
+    """The policy in a file. Raises `SetupError` naming what is wrong with it."""
+    from agon.arena.active import from_policy
+    from agon.arena.pairing import kind_of
+    from agon.arena.slices import declared_slices
+    from agon.errors import SetupError
+
+    try:
+        policy = json.loads(path.read_text())
+    except ValueError as error:
+        raise SetupError(f"{path} is no JSON: {error}") from error
+    if not isinstance(policy, dict) or not isinstance(policy.get("pairing", {}), dict):
+        raise SetupError(f"{path} must hold an object, and so must its `pairing`")
+    declared_slices(policy)
+    if kind_of(policy.get("pairing", {})) == "active":
+        from_policy(policy["pairing"], None)
+    return policy
+
+
+def _with_pool(work: Any) -> Any:
+    from agon.settings import Settings
+    from agon.store.migrations import require_migrated
+    from agon.store.pool import open_pool
+
+    async def run() -> Any:
+        async with open_pool(Settings.load().postgres_url, "agon arenas") as pool:
+            await require_migrated(pool)
+            return await work(pool)
+
+    return asyncio.run(run())

@@ -1,0 +1,56 @@
+"""Votes as they leave the house: read in order through a cursor, so that memory does not grow with their number."""
+
+from collections.abc import AsyncIterator
+from datetime import date
+from typing import Any
+
+from agon.store.pool import Pool
+
+AT_ONCE = 20_000
+"""Rows fetched, and written to one file, at a time."""
+
+VOTES = """
+SELECT v.tenant, v.arena, v.seq, v.verdict, v.reason, v.vote_id, v.battle_id, v.turn, v.voter, v.voter_kind, v.outcome,
+       v.model_a, v.model_b, v.winner, v.slices, v.language, b.draw_probability, b.policy_hash, v.voted_at, v.judged_at,
+       v.seconds_to_vote, v.leaf
+FROM analytics.votes v LEFT JOIN agon.battles b USING (tenant, battle_id)
+WHERE v.tenant = $1 AND ($2::text IS NULL OR v.arena = $2) ORDER BY v.arena, v.seq
+"""
+
+# The columns of lmarena-ai/arena-human-preference-100k, counted votes only and without those taken back.
+PREFERENCES = """
+SELECT v.arena, coalesce(v.battle_id, v.vote_id) AS question_id, v.model_a, v.model_b,
+       CASE v.outcome WHEN 'a' THEN 'model_a' WHEN 'b' THEN 'model_b' WHEN 'tie' THEN 'tie' ELSE 'tie (bothbad)' END
+           AS winner,
+       v.voter AS judge, v.turn, coalesce(b.language, 'unknown') AS language,
+       extract(epoch FROM v.voted_at)::float8 AS tstamp, v.judged_at, v.slices,
+       (SELECT json_agg(json_build_array(t.prompt, t.answer_a, t.answer_b, t.tokens_a, t.tokens_b)
+                        ORDER BY t.turn)::text
+        FROM agon.battle_turns t WHERE t.tenant = v.tenant AND t.battle_id = v.battle_id AND t.turn <= v.turn) AS turns
+FROM agon.votes v LEFT JOIN agon.battles b USING (tenant, battle_id)
+WHERE v.tenant = $1 AND ($2::text IS NULL OR v.arena = $2) AND v.verdict = 'counted'
+  AND NOT EXISTS (SELECT FROM agon.votes r
+                  WHERE r.tenant = v.tenant AND r.vote_id = v.vote_id AND r.verdict = 'retracted')
+ORDER BY v.arena, v.seq
+"""
+
+
+async def read(pool: Pool, query: str, tenant: str, arena: str | None) -> AsyncIterator[tuple[str, date, list[Any]]]:
+    """Rows of one of the queries above, as (arena, day of judging in UTC, rows), in order; at most `AT_ONCE` rows each.
+
+    All of one snapshot, in one transaction that lasts as long as the reading.
+    """
+    async with pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
+        await connection.execute("SET LOCAL idle_in_transaction_session_timeout = '10min'")
+        await connection.execute("SET LOCAL timezone = 'UTC'")
+        cursor = await connection.cursor(query, tenant, arena)
+        while rows := await cursor.fetch(AT_ONCE):
+            start = 0
+            for at in range(1, len(rows) + 1):
+                if at == len(rows) or _where(rows[at]) != _where(rows[start]):
+                    yield *_where(rows[start]), rows[start:at]
+                    start = at
+
+
+def _where(row: Any) -> tuple[str, date]:
+    return row["arena"], row["judged_at"].date()

@@ -1,0 +1,102 @@
+"""Pair cells in memory, kept in step with the tables: what a refit reads without asking Postgres for all of them.
+
+The tables are the truth. A slice is read from them once; then each batch that this process counts is added to what it
+holds, if the batch begins where that ends. Anything else (another process counted, a slice that is new) makes it read
+again, so that no crash and no takeover needs a case of its own.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from agon.ratings import PairCells
+from agon.store import cells
+from agon.store.cells import Cell, Slice
+from agon.store.pool import Pool
+from agon.store.votes import Arena
+
+MOST_CELLS = 4_000_000
+"""Ordered pairs kept in memory, all slices together: some 64 bytes each, and beside them the names."""
+
+SliceChanges = Mapping[tuple[str, str], Sequence[int]]
+"""(left, right) -> what to add to the four counts"""
+
+
+class Tally:
+    """The cells of one slice as of `mark`."""
+
+    def __init__(self, mark: int, found: Iterable[Cell]) -> None:
+        self.mark = mark
+        self._at: dict[tuple[str, str], int] = {}
+        self._counts = np.zeros((64, 4), dtype=np.int64)
+        self._shape: tuple[tuple[str, ...], np.ndarray, np.ndarray, np.ndarray] | None = None
+        for left, right, counts in found:
+            at = self._place(left, right)  # which may make room, so it comes first
+            self._counts[at] = counts
+
+    def __len__(self) -> int:
+        return len(self._at)
+
+    def add(self, changes: SliceChanges, mark: int) -> None:
+        """Add counts, which makes it the cells as of `mark`."""
+        for (left, right), counts in changes.items():
+            at = self._place(left, right)
+            self._counts[at] += np.asarray(counts)
+        self.mark = mark
+
+    def _place(self, left: str, right: str) -> int:
+        at = self._at.get((left, right))
+        if at is None:
+            at = self._at[left, right] = len(self._at)
+            self._shape = None
+            if at == len(self._counts):
+                self._counts = np.concatenate([self._counts, np.zeros_like(self._counts)])
+        return at
+
+    def cells(self) -> PairCells:
+        """As ratings read them: a copy, sorted, without pairs whose votes were all retracted."""
+        if self._shape is None:
+            pairs = sorted(self._at)
+            models = tuple(sorted({name for pair in pairs for name in pair}))
+            index = {model: i for i, model in enumerate(models)}
+            left = np.array([index[left] for left, _ in pairs], dtype=np.int64)
+            right = np.array([index[right] for _, right in pairs], dtype=np.int64)
+            self._shape = models, left, right, np.array([self._at[pair] for pair in pairs], dtype=np.int64)
+        models, left, right, order = self._shape
+        counts = self._counts[order]
+        voted = counts.any(axis=1)
+        if voted.all():
+            return PairCells(models, left, right, counts)
+        left, right = left[voted], right[voted]
+        there = np.union1d(left, right).tolist()
+        return PairCells(models, left, right, counts[voted]).only(there)
+
+
+class Tallies:
+    """The slices that this process refits; the oldest go when there are too many."""
+
+    def __init__(self) -> None:
+        self._kept: dict[Slice, Tally] = {}
+
+    def add(self, arena: Arena, before: int, after: int, changes: cells.Changes) -> None:
+        """This process has committed the arena's votes behind `before`, up to `after`."""
+        by_slice: dict[str, dict[tuple[str, str], Sequence[int]]] = {}
+        for (slice, left, right), counts in changes.items():
+            by_slice.setdefault(slice, {})[left, right] = counts
+        for where, tally in list(self._kept.items()):
+            if (where.tenant, where.arena) != arena or tally.mark >= after:
+                continue
+            if tally.mark == before:
+                tally.add(by_slice.get(where.slice, {}), after)
+            else:
+                del self._kept[where]
+
+    async def read(self, pool: Pool, where: Slice, changed: int) -> tuple[int, PairCells]:
+        """The mark and the cells of a slice that last changed with the vote `changed`."""
+        tally = self._kept.pop(where, None)
+        if tally is None or tally.mark < changed:
+            tally = Tally(*await cells.read(pool, where))
+        self._kept[where] = tally
+        while len(self._kept) > 1 and sum(map(len, self._kept.values())) > MOST_CELLS:
+            del self._kept[next(iter(self._kept))]
+        return tally.mark, tally.cells()

@@ -1,0 +1,36 @@
+"""`agon arenas`: an arena's policy is checked before it is set."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.servers
+
+
+def test_a_policy_is_set_whole_or_not_at_all(database_url: str, tmp_path: Path) -> None:
+    def agon(*arguments: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [sys.executable, "-m", "agon.cli", "arenas", *arguments],
+            env={"AGON_POSTGRES_URL": database_url, "PYTHONPATH": ":".join(sys.path)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    policy = {
+        "pairing": {"kind": "active", "rule": "widths"},
+        "slices": [{"name": "long-code", "where": {"categories": ["code", "long"]}}],
+    }
+    file = tmp_path / "policy.json"
+    file.write_text(json.dumps(policy))
+    assert agon("set", "side", "--policy", str(file), "--publication-delay", "24").stdout == "default/side is set\n"
+    for wrong in ({"pairing": {"kind": "swiss"}}, {"slices": [{"name": "overall"}]}, ["no object"]):
+        file.write_text(json.dumps(wrong))
+        refused = agon("set", "side", "--policy", str(file), "--publication-delay", "1")
+        assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (2, "", 1)
+    said = [json.loads(line) for line in agon("show").stdout.splitlines()]
+    assert said[1] == {"tenant": "default", "arena": "side", "publication_delay_hours": 24.0, "policy": policy}
+    assert said[0]["arena"] == "main"
