@@ -4,8 +4,8 @@
 x = e_i - e_j, which takes w (V x)(V x)' / (1 + w x'V x) from V (a rank-one update). A pair's weight is what that takes
 from the sum of all models' standard errors.
 
-`pairs` is the rule of Chatbot Arena's paper (arXiv 2403.04132): sqrt(S / n) - sqrt(S / (n + 1)), S = p (1 - p) the variance
-of a vote on the pair and n its votes, which narrows the entries of the win matrix.
+`pairs` is the rule of Chatbot Arena's paper (arXiv 2403.04132): sqrt(S / n) - sqrt(S / (n + 1)), S = p (1 - p) the
+variance of a vote on the pair and n its votes, which narrows the entries of the win matrix.
 
 A share of the draws is uniform, so that every pair keeps a chance and no weight of a reweighted board explodes.
 """
