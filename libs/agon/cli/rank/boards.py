@@ -80,7 +80,7 @@ def _notes(made: Fitted, cells: PairCells, recipe: Recipe, *, sides: bool) -> It
     wins = cells.counts[:, :2].sum(axis=0)
     decided = int(wins.sum())
     if sides and not recipe.position and decided and abs(2 * wins[0] - decided) > _CLEARLY * decided**0.5:
-        share = f"{wins[0] / decided:.1%}"
+        share = f"{100 * wins[0] / decided:.1f} %"
         yield f"The left side won {share} of the votes that have a winner, more than chance explains (see --position)."
 
 

@@ -55,7 +55,7 @@ def influence(cells: PairCells, fitted: Fitted, recipe: Recipe) -> Finding:
     found = votes_to_dethrone(cells.only([at[model] for model in made.models]))
     if found is None:
         return Finding("influence", "What the first place hangs on", ("no removal of votes changes it",), None)
-    lines = [f"without {found.votes:,} votes ({found.share:.3%}) {found.successor} is before {found.first}"]
+    lines = [f"without {found.votes:,} votes ({100 * found.share:.3f} %) {found.successor} is before {found.first}"]
     lines += [
         f"{removed.count:,} of {removed.left} (left) against {removed.right}: {removed.outcome}"
         for removed in islice(found.removed, MOST_LISTED)

@@ -67,13 +67,17 @@ def _figures(report: Report) -> str:
     figures = [
         ("votes", f"{report.votes:,}"),
         ("models", f"{report.models:,}"),
-        ("ties", f"{report.outcomes['tie'] / votes:.1%}"),
-        ("both bad", f"{report.outcomes['both_bad'] / votes:.1%}"),
+        ("ties", _percent(report.outcomes["tie"], votes)),
+        ("both bad", _percent(report.outcomes["both_bad"], votes)),
     ]
     if report.sides:
         decided = max(report.outcomes["a"] + report.outcomes["b"], 1)
-        figures.append(("left side won", f"{report.outcomes['a'] / decided:.1%}"))
+        figures.append(("left side won", _percent(report.outcomes["a"], decided)))
     return "<dl>" + "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in figures) + "</dl>"
+
+
+def _percent(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.1f} %"
 
 
 def _left_out(report: Report) -> str:
