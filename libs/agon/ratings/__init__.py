@@ -39,7 +39,7 @@ from agon.ratings.sums import PairSums
 from agon.ratings.text import STYLE, style_of
 from agon.ratings.tie_models import TIE_MODELS, fit_ties, tie_probabilities
 from agon.ratings.votes import Votes, codes
-from agon.ratings.weighting import uniform_pairs, voter_mix
+from agon.ratings.weighting import pair_weights, uniform_pairs, voter_mix
 from agon.ratings.win_rates import WinRates, win_rates
 
 __all__ = [
@@ -80,6 +80,7 @@ __all__ = [
     "fit_ties",
     "guarded",
     "main_component",
+    "pair_weights",
     "probability_better",
     "rank_fit",
     "rank_models",

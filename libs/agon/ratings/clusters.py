@@ -22,6 +22,9 @@ Correction = Literal["CR1", "CR3"]
 
 # Numbers in one block of cluster scores.
 _BLOCK = 4_000_000
+# Rounds in which the leave-one-out scores of most clusters settle, to this share of themselves.
+_ROUNDS = 12
+_SETTLED = 1e-10
 # A jackknife that multiplies a score by more than this is a division by nothing.
 _MOST_LEVERAGE = 1e6
 
@@ -86,7 +89,10 @@ def _one_way(scores: "_Scores", inverse: Array, way: Codes, correction: Correcti
         raise InvalidRequest("clustering needs at least two clusters")
     meat = np.zeros_like(inverse)
     for members in _blocks(scores, cluster, g):
-        summed = _leave_one_out(scores, members, inverse) if correction == "CR3" else _sum_up(scores, members)
+        if correction == "CR3":
+            summed = _leave_one_out(scores, members, inverse)
+        else:
+            summed = _sum_up(scores, members, scores.residual[members.rows])
         meat += summed.T @ summed
     meat *= (g - 1) / g if correction == "CR3" else g / (g - 1)
     return inverse @ meat @ inverse, g - 1.0
@@ -140,11 +146,10 @@ def _blocks(scores: _Scores, cluster: Codes, g: int) -> Iterator[_Members]:
         yield _Members(rows, cluster[rows] - first, starts[first : last + 1] - starts[first])
 
 
-def _sum_up(scores: _Scores, members: _Members) -> Array:
-    """(clusters, M + F) the summed score of each cluster."""
+def _sum_up(scores: _Scores, members: _Members, residual: Array) -> Array:
+    """(clusters, M + F) the sum over each cluster of residual (n,) times (e_left - e_right, z)."""
     rows, cluster, m = members.rows, members.cluster, scores.m
     n = len(members.bounds) - 1
-    residual = scores.residual[rows]
     by_model = sum_by(cluster * m + scores.left[rows], residual, n * m)
     by_model -= sum_by(cluster * m + scores.right[rows], residual, n * m)
     by_covariate = [sum_by(cluster, residual * column[rows], n) for column in scores.z.T]
@@ -152,27 +157,45 @@ def _sum_up(scores: _Scores, members: _Members) -> Array:
 
 
 def _leave_one_out(scores: _Scores, members: _Members, inverse: Array) -> Array:
-    """Scores a' for which H+ a' is what the ratings lose with the cluster, in one Newton step.
+    """(clusters, M + F) scores a' for which H+ a' is what the ratings lose with the cluster, in one Newton step.
 
-    a' = (1 - H_g H+)^-1 a on the models and covariates that the cluster touches. A cluster that alone holds the graph
-    together (1 - H_g H+ is singular) keeps its plain score.
+    a' = (1 - H_g H+)^-1 a. A cluster knows little of all that is known, so a' = a + H_g H+ a' settles after a few
+    rounds for all clusters at once; those that know much are solved one by one.
     """
-    summed = _sum_up(scores, members)
-    of_covariates = np.arange(scores.m, summed.shape[1])
-    for g, (start, end) in enumerate(zip(members.bounds[:-1], members.bounds[1:], strict=True)):
-        rows = members.rows[start:end]
-        touched, at = np.unique(np.concatenate([scores.left[rows], scores.right[rows]]), return_inverse=True)
-        where = np.concatenate([touched, of_covariates])
-        information = _information(scores, rows, at[: len(rows)], at[len(rows) :], len(touched))
-        leverage = information @ inverse[np.ix_(where, where)]
-        plain = summed[g, where]
-        try:
-            adjusted = np.linalg.solve(np.eye(len(where)) - leverage, plain)
-        except np.linalg.LinAlgError:
-            continue
-        if np.abs(adjusted).max() < _MOST_LEVERAGE * np.abs(plain).max():
-            summed[g, where] = adjusted
-    return summed
+    rows, cluster, m = members.rows, members.cluster, scores.m
+    left, right, curve = scores.left[rows], scores.right[rows], scores.curve[rows]
+    plain = _sum_up(scores, members, scores.residual[rows])
+    adjusted = plain
+    for _ in range(_ROUNDS):
+        moved = adjusted @ inverse
+        along = moved[cluster, left] - moved[cluster, right]
+        for k, column in enumerate(scores.z.T, start=m):
+            along += moved[cluster, k] * column[rows]
+        following = plain + _sum_up(scores, members, curve * along)
+        open_ = np.abs(following - adjusted).max(axis=1) > _SETTLED * np.abs(following).max(axis=1)
+        adjusted = following
+        if not open_.any():
+            break
+    for g in np.flatnonzero(open_):
+        adjusted[g] = _alone(scores, members.rows[members.bounds[g] : members.bounds[g + 1]], plain[g], inverse)
+    return adjusted
+
+
+def _alone(scores: _Scores, rows: Codes, plain: Array, inverse: Array) -> Array:
+    """(M + F,) the same for one cluster, solved on the models and covariates that it touches.
+
+    A cluster that alone holds the graph together (1 - H_g H+ is singular) keeps its plain score.
+    """
+    touched, at = np.unique(np.concatenate([scores.left[rows], scores.right[rows]]), return_inverse=True)
+    where = np.concatenate([touched, np.arange(scores.m, len(plain))])
+    information = _information(scores, rows, at[: len(rows)], at[len(rows) :], len(touched))
+    leverage = information @ inverse[np.ix_(where, where)]
+    adjusted = plain.copy()
+    try:
+        adjusted[where] = np.linalg.solve(np.eye(len(where)) - leverage, plain[where])
+    except np.linalg.LinAlgError:
+        return plain
+    return adjusted if np.abs(adjusted).max() < _MOST_LEVERAGE * np.abs(plain).max() else plain
 
 
 def _information(scores: _Scores, rows: Codes, left: Codes, right: Codes, k: int) -> Array:

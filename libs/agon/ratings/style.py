@@ -146,9 +146,9 @@ class _Rows:
 
     def every(self, stride: int) -> "_Rows":
         weights = None if self.weights is None else self.weights[::stride]
-        return _Rows(
-            self.m, self.left, self.right, self.pair[::stride], self.points[::stride], self.z[:, ::stride], weights
-        )
+        z = np.ascontiguousarray(self.z[:, ::stride])
+        pair, points = self.pair[::stride].copy(), self.points[::stride].copy()
+        return _Rows(self.m, self.left, self.right, pair, points, z, weights)
 
     def _blocks(self) -> Iterator[slice]:
         size = max(_BLOCK, 2 * len(self.left))

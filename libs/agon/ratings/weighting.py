@@ -5,8 +5,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from agon.errors import InvalidRequest
-from agon.ratings.cells import PairCells
+from agon.ratings.cells import Array, PairCells
 from agon.ratings.sums import PairSums
+from agon.ratings.votes import Votes
 
 LEAST_PAIR = 50
 """A pair with fewer votes weighs as if it had so many, because the weight of a single vote would be too large."""
@@ -24,6 +25,15 @@ def uniform_pairs(votes: PairCells | PairSums) -> PairSums:
     weights = 1 / np.maximum(n, LEAST_PAIR)
     total = float((weights * n).sum())
     return sums.times(weights * (float(n.sum()) / total)) if total else sums
+
+
+def pair_weights(votes: Votes) -> Array:
+    """(N,) the weights of `uniform_pairs` vote by vote, mean 1: for `fit_style` and `clustered`."""
+    m = len(votes.models)
+    low, high = np.minimum(votes.left, votes.right), np.maximum(votes.left, votes.right)
+    pair = low.astype(np.int64) * m + high
+    weights: Array = 1 / np.maximum(np.bincount(pair, minlength=m * m), LEAST_PAIR)[pair]
+    return weights / weights.mean() if len(votes) else weights
 
 
 def voter_mix(strata: Mapping[str, PairCells], shares: Mapping[str, float]) -> PairSums:

@@ -4,8 +4,19 @@ import numpy as np
 import pytest
 
 from agon.errors import InvalidRequest
-from agon.ratings import PairCells, PairSums, fit, rank_models, uniform_pairs, voter_mix
-from support.real_votes import chatbot_arena
+from agon.ratings import (
+    Covariates,
+    PairCells,
+    PairSums,
+    clustered,
+    fit,
+    fit_style,
+    pair_weights,
+    rank_models,
+    uniform_pairs,
+    voter_mix,
+)
+from support.real_votes import chatbot_arena, llmfao
 
 
 def test_weights_are_one_over_the_pairs_votes_but_never_over_fewer_than_fifty() -> None:
@@ -88,3 +99,16 @@ def test_shares_that_fit_no_votes_are_refused(shares: dict[str, float], message:
 def test_a_share_of_nothing_leaves_its_votes_out() -> None:
     parts = {"en": PairCells.of([("x", "y", (6, 2, 0, 0))]), "bot": PairCells.of([("x", "q", (9, 9, 0, 0))])}
     assert voter_mix(parts, {"en": 1, "bot": 0}).models == ("x", "y")
+
+
+def test_weights_vote_by_vote_are_those_of_the_sums() -> None:
+    votes, worker, _ = llmfao()
+    weights = pair_weights(votes)
+    wanted = fit(uniform_pairs(votes.cells()))
+    silent = Covariates.of(["noise"], np.random.default_rng(0).normal(size=(len(votes), 1)))
+    assert fit_style(votes, silent, weights=weights, ridge=1e12).fit.theta == pytest.approx(wanted.theta, abs=1e-6)
+    n = len(votes)
+    of_one = clustered(wanted, votes, np.arange(n), correction="CR1", weights=weights)
+    assert of_one.covariance == pytest.approx(wanted.covariance * n / (n - 1), rel=1e-7, abs=1e-12)
+    by_worker = clustered(wanted, votes, worker, weights=weights)
+    assert np.diag(by_worker.covariance).mean() > np.diag(wanted.covariance).mean()
