@@ -16,7 +16,7 @@ from agon.ratings.bradley_terry import Fit, laplacian
 from agon.ratings.cells import Array, Codes, sum_by
 from agon.ratings.covariates import Covariates
 from agon.ratings.style import StyleFit
-from agon.ratings.votes import Votes
+from agon.ratings.votes import Votes, checked_weights
 
 Correction = Literal["CR1", "CR3"]
 
@@ -130,6 +130,7 @@ class _Scores:
         z = np.zeros((len(votes), 0)) if covariates is None else covariates.values
         d = x[votes.left] - x[votes.right] + z @ x[m:]
         p = 1 / (1 + np.exp(-np.clip(d, -700.0, 700.0)))
+        weights = checked_weights(votes, weights)
         w = 1.0 if weights is None else weights
         return cls(m, votes.left, votes.right, w * (votes.points - p), w * p * (1 - p), z)
 

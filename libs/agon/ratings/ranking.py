@@ -71,9 +71,10 @@ def rank_models(
     """Rate the models of the largest strong component and name the others with the reason.
 
     Of several largest the one with more votes is taken, then the one with the first name. Votes that found both bad
-    are ties, or stay `apart`; the grounded model has its own place for them. Weighted sums (`uniform_pairs`,
-    `voter_mix`) are ranked the same way; `start` helps only `bradley_terry`. Raises `InvalidRequest` where a tie
-    model's maximum is out of reach, and for an anchor that is not on the board.
+    are ties, or stay `apart` and uncounted; the grounded model has its own place for them. Weighted sums
+    (`uniform_pairs`, `voter_mix`) are ranked the same way, with the votes that are behind them (`PairSums.votes`).
+    `start` helps only `bradley_terry`. Raises `InvalidRequest` where a tie model's maximum is out of reach, and for an
+    anchor that is not on the board.
 
     >>> rank_models(PairCells.of([("x", "y", (9, 3, 4, 0))]), anchor=Anchor("y", 1000)).rows[0].rating > 1100
     True
@@ -82,7 +83,8 @@ def rank_models(
     if both_bad == "apart" and method != "grounded":
         sums = sums.both_bad_apart()
     members, unranked = split(sums)
-    total = int(np.rint(np.triu(sums.totals).sum()))
+    counted = sums.votes
+    total = int(np.rint(np.triu(counted).sum()))
     if not members:
         return Ranking((), unranked, total, None, {})
     inside = sums.only(members)
@@ -91,13 +93,13 @@ def rank_models(
         fitted = maximise(inside, np.array([known.get(model, 0.0) for model in inside.models]) if known else None)
     else:
         fitted = fit_ties(inside, method)
-    return rank_fit(fitted, sums.totals.sum(axis=1)[members], unranked, total=total, anchor=anchor, level=level)
+    return rank_fit(fitted, counted.sum(axis=1)[members], unranked, total=total, anchor=anchor, level=level)
 
 
 def split(sums: PairSums) -> tuple[list[int], tuple[Unranked, ...]]:
     """The models that can be compared (sorted indices; none if there are not two), and the others by name."""
     points = sums.points
-    votes = sums.totals.sum(axis=1)
+    votes = sums.votes.sum(axis=1)
     members = main_component(points, votes)
     if len(members) < 2:
         members = []

@@ -14,7 +14,7 @@ from agon.errors import InvalidRequest
 from agon.ratings.bradley_terry import Fit, fit, laplacian
 from agon.ratings.cells import Array, Codes, sum_by
 from agon.ratings.covariates import Covariates
-from agon.ratings.votes import Votes
+from agon.ratings.votes import Votes, checked_weights
 
 # Rows per block of a pass: what one block needs stays in the cache.
 _BLOCK = 32_768
@@ -62,7 +62,7 @@ def fit_style(votes: Votes, covariates: Covariates, *, weights: Array | None = N
     start = fit(votes.cells())
     if start.models != votes.models:
         raise InvalidRequest("some models have no vote: take the votes between the others first")
-    rows = _Rows.of(votes, covariates, weights)
+    rows = _Rows.of(votes, covariates, checked_weights(votes, weights))
     x = np.concatenate([start.theta, _first_effects(rows, start.theta, ridge)])
     here = rows.sums(x, ridge)
     step, decrement = here.step()

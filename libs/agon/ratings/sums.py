@@ -46,6 +46,16 @@ class PairSums:
         return total
 
     @property
+    def votes(self) -> Array:
+        """(M, M) symmetric: votes of each pair. Where the weights of a kind differ (a mix of strata), as many equal
+        votes as would be worth the same: (sum w)^2 / sum w^2 (Kish, Survey Sampling, 1965)."""
+        wins = _votes(self.wins, self.wins_squared)
+        votes: Array = (
+            wins + wins.T + _votes(self.ties, self.ties_squared) + _votes(self.both_bad, self.both_bad_squared)
+        )
+        return votes
+
+    @property
     def points(self) -> Array:
         """(M, M) points of the row's model against the column's; a tie and both bad are half a point for each."""
         points: Array = self.wins + (self.ties + self.both_bad) / 2
@@ -91,3 +101,9 @@ class PairSums:
             both_bad=nothing,
             both_bad_squared=nothing,
         )
+
+
+def _votes(weights: Array, squares: Array) -> Array:
+    if weights is squares:
+        return weights
+    return np.divide(weights**2, squares, out=np.zeros_like(weights), where=squares > 0)

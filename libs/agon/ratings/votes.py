@@ -71,6 +71,19 @@ class Votes:
         return np.array([1.0, 0.0, 0.5, 0.5])[self.outcome]
 
 
+def checked_weights(votes: Votes, weights: Array | None) -> Array | None:
+    """Weights (N,) as they are. Raises `InvalidRequest` naming the row (from 0) of one that is not at least 0."""
+    if weights is None:
+        return None
+    if np.shape(weights) != (len(votes),):
+        raise InvalidRequest(f"weights of shape {np.shape(weights)} do not fit {len(votes)} votes", param="weights")
+    good = np.isfinite(weights) & (weights >= 0)
+    if not good.all():
+        row = int(np.argmin(good))
+        raise InvalidRequest(f"row {row}: the weight {weights[row]} is no number of at least 0", param="weights")
+    return weights
+
+
 def codes(values: Sequence[object]) -> Codes:
     """(N,) numbers for names, such as voters or prompts: the same name gets the same number, from 0 without gaps."""
     seen: dict[object, int] = {}

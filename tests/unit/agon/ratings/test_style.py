@@ -121,6 +121,12 @@ def test_what_can_not_be_controlled_for_is_named() -> None:
     twice = Covariates.of(["u", "v"], np.hstack([z, z]))
     with pytest.raises(InvalidRequest, match="say the same"):
         fit_style(votes, twice)
+    bad = np.ones(300)
+    bad[7] = np.nan
+    with pytest.raises(InvalidRequest, match="row 7: the weight nan"):
+        fit_style(votes, Covariates.of(["u"], z), weights=bad)
+    with pytest.raises(InvalidRequest, match="weights of shape"):
+        fit_style(votes, Covariates.of(["u"], z), weights=bad[1:])
     with pytest.raises(InvalidRequest, match="299 rows of covariates do not fit 300 votes"):
         fit_style(votes, Covariates.position(299))
     with pytest.raises(InvalidRequest, match="no finite ratings"):

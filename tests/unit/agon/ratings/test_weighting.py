@@ -58,7 +58,16 @@ def test_declared_shares_give_what_votes_in_these_shares_would() -> None:
     copies += np.pad(PairSums.of(german).wins, 0) * n / german.votes / 2
     assert mixed.wins == pytest.approx(copies)
     assert np.triu(mixed.totals).sum() == pytest.approx(n)
-    assert rank_models(mixed).votes == n
+    assert rank_models(mixed).votes < n  # as many equal votes as would be worth the same
+
+
+def test_a_weighted_board_tells_the_votes_that_were_cast() -> None:
+    cells = chatbot_arena()
+    plain, weighted = rank_models(cells), rank_models(uniform_pairs(cells))
+    assert weighted.votes == plain.votes
+    assert {row.model: row.votes for row in weighted.rows} == {row.model: row.votes for row in plain.rows}
+    apart = [rank_models(sums, both_bad="apart").votes for sums in (cells, uniform_pairs(cells))]
+    assert apart[0] == apart[1] < plain.votes
 
 
 def test_the_shares_that_the_votes_have_change_nothing() -> None:
