@@ -8,6 +8,7 @@
 | `MODEL=scripted:OPTION=VALUE,...`          | a script (options in `agon.backends.scripted`)              |
 | `MODEL=upstream:URL[#REMOTE_NAME][,OPTION=VALUE,...]` | any OpenAI-compatible server (options in `upstream`) |
 
+TYPE is float32 (the default), float64, bfloat16, float16, or int8: 8-bit linear layers, the fastest on a CPU.
 A comma inside a value is written `\\,`.
 """
 

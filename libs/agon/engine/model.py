@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from agon.engine.attention import NAME, PagedAttention
+from agon.engine.int8 import round_linears
 from agon.engine.kv import CacheShape
 from agon.errors import SetupError
 
@@ -17,7 +18,14 @@ SERVED = frozenset(
     }
 )  # fmt: skip
 """Architectures (`model_type`) whose tokens a contract test compares with `generate`."""
-DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16, "float16": torch.float16}
+DTYPES = {
+    "float32": torch.float32,
+    "float64": torch.float64,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+    "int8": torch.float32,
+}
+"""What a model computes in. `int8` is for its linear layers, the rest is in 32-bit floats."""
 
 
 class LanguageModel:
@@ -44,6 +52,8 @@ class LanguageModel:
 
         if dtype not in DTYPES:
             raise SetupError(f"the dtype {dtype} is not one of {', '.join(DTYPES)}")
+        if dtype == "int8" and device != "cpu":
+            raise SetupError("int8 is for CPUs; a GPU serves bfloat16")
         try:
             config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
             refuse_unserved(config)
@@ -58,7 +68,10 @@ class LanguageModel:
             first = (str(error) or type(error).__name__).strip().splitlines()[0]
             raise SetupError(f"the model {folder} cannot be loaded: {first}") from error
         torch.nn.Module.to(model, device)
-        return cls(model)
+        made = cls(model)
+        if dtype == "int8":
+            round_linears(model)
+        return made
 
     @property
     def cache_shape(self) -> CacheShape:
