@@ -13,12 +13,14 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from engine_cuda import cuda
 from engine_figures import Aims, Figures, table
 from engine_peers import available
-from engine_workloads import Item, arriving, conversations, make_model, mixed
+from engine_workloads import Item, arriving, conversations, make_adapters, make_model, mixed
 from stack import machine, save
 
 RUNNERS = Path(__file__).with_name("engine_runners.py")
@@ -41,22 +43,12 @@ class Bench:
         self.aims = Aims()
         self.figures: dict[str, dict[str, Figures]] = {}
         self.absent: set[str] = set()
+        self.notes: dict[str, Any] = {}
 
-    def run(
-        self,
-        workload: str,
-        label: str,
-        shape: str,
-        engine: str,
-        items: Sequence[Any],
-        *,
-        threads: int = 1,
-        **options: Any,
-    ) -> Figures | None:
-        """One engine on these requests; None when it is not here. Raises `SystemExit` when it fails."""
-        if not available(engine):
-            self.absent.add(engine)
-            return None
+    def job(
+        self, engine: str, shape: str, items: Sequence[Item | Sequence[Item]], threads: int = 1, **options: Any
+    ) -> dict[str, Any]:
+        """What an engine's process says about these requests. Raises `SystemExit` when it fails."""
         job = {
             "engine": engine,
             "folder": str(make_model(shape, self.models / shape)),
@@ -65,17 +57,30 @@ class Bench:
             "options": options,
         }
         result = self.models / "result.json"
-        threads_only = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+        only = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
         done = subprocess.run(
             [sys.executable, str(RUNNERS), str(result)], input=json.dumps(job), text=True, capture_output=True,
-            env={**os.environ, **threads_only, "HF_HUB_OFFLINE": "1"}, timeout=LONGEST,
+            env={**os.environ, **only, "HF_HUB_OFFLINE": "1"}, timeout=LONGEST,
         )  # fmt: skip
         if done.returncode:
-            raise SystemExit(f"{label} failed on {workload}:\n{done.stderr[-3000:]}")
-        figures = Figures(label, json.loads(result.read_text()))
+            raise SystemExit(f"{engine} {options} failed:\n{done.stderr[-3000:]}")
+        return dict(json.loads(result.read_text()))
+
+    def run(
+        self, workload: str, label: str, engine: str, shape: str, items: Sequence[Any], threads: int = 1, **options: Any
+    ) -> Figures:
+        """One engine's figures on these requests, kept under its label."""
+        figures = Figures(label, self.job(engine, shape, items, threads, **options))
         self.figures.setdefault(workload, {})[label] = figures
         print(f"{workload}: {label}: {figures.rate:.0f} tokens/s", file=sys.stderr, flush=True)
         return figures
+
+    def peer(self, workload: str, label: str, engine: str, *rest: Any, **options: Any) -> list[Figures]:
+        """The same of an engine that may not be here: then it is none."""
+        if available(engine):
+            return [self.run(workload, label, engine, *rest, **options)]
+        self.absent.add(engine)
+        return []
 
     def show(self, workload: str, baseline: str, title: str) -> None:
         print(table(title, self.figures[workload], baseline), flush=True)
@@ -84,93 +89,120 @@ class Bench:
 def tiny(bench: Bench) -> None:
     """64 mixed requests at once, 6 M parameters: batching, attention and the step's own cost."""
     items = mixed("tiny", 8 if bench.quick else 64)
-    ours = bench.run("tiny", "agon", "tiny", "agon", items, ceiling=True)
-    two = None if bench.quick else bench.run("tiny", "agon, 2 threads", "tiny", "agon", items, threads=2)
-    one = bench.run("tiny", "transformers one by one", "tiny", "one_by_one", items)
-    assert ours is not None
-    assert one is not None
+    ours = bench.run("tiny", "agon", "agon", "tiny", items, ceiling=True)
+    two = bench.run("tiny", "agon, 2 threads", "agon", "tiny", items, 2)
+    one = bench.run("tiny", "transformers one by one", "one_by_one", "tiny", items)
     for size in (64, 16):
-        bench.run("tiny", f"transformers static {size}", "tiny", "static_batch", items, batch=size)
+        bench.run("tiny", f"transformers static {size}", "static_batch", "tiny", items, batch=size)
     continuous = best(
-        bench.run("tiny", f"transformers CB, {name}", "tiny", "continuous_batching", items, **options)
+        bench.run("tiny", f"transformers CB, {name}", "continuous_batching", "tiny", items, **options)
         for name, options in list(CONTINUOUS.items())[: 1 if bench.quick else None]
     )
-    ctranslate = [
-        (
-            kind,
-            bench.run("tiny", f"ctranslate2 {kind}, batch {size}", "tiny", "ctranslate2", items, type=kind, batch=size),
-        )
+    ctranslate = {
+        kind: [
+            figures
+            for size in (16, 64)
+            for figures in bench.peer(
+                "tiny", f"ctranslate2 {kind}, batch {size}", "ctranslate2", "tiny", items, type=kind, batch=size
+            )
+        ]
         for kind in ("float32", "int8")
-        for size in (16, 64)
-    ]
-    llama = [
-        (kind, bench.run("tiny", f"llama.cpp {kind}", "tiny", "llama_cpp", items, type=kind))
-        for kind in ("f32", "q8_0")
-    ]
+    }
+    llama = {
+        kind: bench.peer("tiny", f"llama.cpp {kind}", "llama_cpp", "tiny", items, type=kind) for kind in ("f32", "q8_0")
+    }
     bench.show("tiny", one.label, f"tiny: {len(items)} mixed requests at once, one thread, fp32 unless said")
     aims, rate = bench.aims, ours.rate
     aims.at_least("tiny: output tokens/s over one by one", rate / one.rate, 7.0)
     aims.at_least("tiny: over transformers continuous batching at its best", rate / continuous.rate, 4.5)
-    for name, peers, aim in (("llama.cpp f32", llama, 1.4), ("ctranslate2 float32", ctranslate, 1.7)):
-        there = [peer for kind, peer in peers if kind in name and peer]
-        if there:
-            aims.at_least(f"tiny: over {name} at its best", rate / best(there).rate, aim)
+    if llama["f32"]:
+        aims.at_least("tiny: over llama.cpp f32", rate / best(llama["f32"]).rate, 1.4)
+    if ctranslate["float32"]:
+        aims.at_least("tiny: over ctranslate2 float32 at its best", rate / best(ctranslate["float32"]).rate, 1.7)
     aims.at_least("tiny: share of the GEMM ceiling", ours.raw["gemm_seconds"] / ours.wall, 0.45)
     aims.at_most("tiny: TTFT p50 over continuous batching's", ours.first.p50 / continuous.first.p50, 0.25)
     aims.at_most("tiny: share of a step outside the model", ours.raw["outside_model"], 0.10)
-    if two:
-        aims.at_least("tiny: two threads over one", two.rate / rate, 1.4)
+    aims.at_least("tiny: two threads over one", two.rate / rate, 1.4)
 
 
 def m100(bench: Bench) -> None:
     """16 of them on 100 M parameters: the linear layers decide."""
     items = mixed("tiny", 64)[: 2 if bench.quick else 16]
-    ours = bench.run("m100", "agon", "m100", "agon", items, ceiling=True)
-    one = bench.run("m100", "transformers one by one", "m100", "one_by_one", items)
-    assert ours is not None
-    assert one is not None
-    bench.run("m100", "transformers static 16", "m100", "static_batch", items, batch=16)
-    bench.run("m100", "transformers CB, 64 blocks", "m100", "continuous_batching", items, num_blocks=64)
+    ours = bench.run("m100", "agon", "agon", "m100", items, ceiling=True)
+    rounded = bench.run("m100", "agon int8", "agon", "m100", items, dtype="int8")
+    one = bench.run("m100", "transformers one by one", "one_by_one", "m100", items)
+    bench.run("m100", "transformers static 16", "static_batch", "m100", items, batch=16)
+    bench.run("m100", "transformers CB, 64 blocks", "continuous_batching", "m100", items, num_blocks=64)
     for kind in ("float32", "int8"):
-        bench.run("m100", f"ctranslate2 {kind}, batch 16", "m100", "ctranslate2", items, type=kind, batch=16)
+        bench.peer("m100", f"ctranslate2 {kind}, batch 16", "ctranslate2", "m100", items, type=kind, batch=16)
     for kind in ("f32", "q8_0"):
-        bench.run("m100", f"llama.cpp {kind}", "m100", "llama_cpp", items, type=kind)
+        bench.peer("m100", f"llama.cpp {kind}", "llama_cpp", "m100", items, type=kind)
     bench.show("m100", one.label, f"m100: {len(items)} mixed requests at once, one thread, fp32 unless said")
+    told = bench.job("quality", "m100", items[:4], questions=2 if bench.quick else 20)
+    floats, ints, logits = told["float32"], told["int8"], told["logits"]
+    print(
+        f"int8: {told['model']} answers {ints['skill_accuracy']:.1%} of {told['questions']} questions right "
+        f"(fp32 {floats['skill_accuracy']:.1%}), perplexity {ints['perplexity']:.4f} (fp32 "
+        f"{floats['perplexity']:.4f}); m100's logits are off by {logits['relative_error']:.2%}, the first choice is "
+        f"the same in {logits['same_first_choice']:.1%}"
+    )
+    bench.notes["int8_quality"] = told
     bench.aims.at_least("m100: over one by one, fp32", ours.rate / one.rate, 3.3)
+    bench.aims.at_least("m100: over one by one, int8", rounded.rate / one.rate, 7.0)
 
 
 def arrivals(bench: Bench) -> None:
     """The same requests as they come to a server: a Poisson process at shares of what the engine can do."""
     items = mixed("tiny", 8 if bench.quick else 64)
-    full = bench.run("arrivals", "all at once", "tiny", "agon", items)
-    assert full is not None
+    full = bench.run("arrivals", "all at once", "agon", "tiny", items)
     capacity = len(items) / full.wall
     for share in (0.9,) if bench.quick else (0.3, 0.6, 0.9):
-        bench.run("arrivals", f"{share:.0%} of capacity", "tiny", "agon", arriving(items, share * capacity))
+        bench.run("arrivals", f"{share:.0%} of capacity", "agon", "tiny", arriving(items, share * capacity))
     if not bench.quick:
         options = next(iter(CONTINUOUS.values()))
         slow = arriving(items, 0.3 * capacity)
-        bench.run("arrivals", "transformers CB at the rate of 30%", "tiny", "continuous_batching", slow, **options)
+        bench.run("arrivals", "transformers CB at the rate of 30%", "continuous_batching", "tiny", slow, **options)
     bench.show("arrivals", full.label, f"arrivals: capacity {capacity:.1f} requests/s")
 
 
 def chat(bench: Bench) -> None:
     """Conversations with one system prompt and growing turns: what the prefix cache saves."""
     items = conversations("tiny", 2 if bench.quick else 8)
-    without = bench.run("chat", "without prefix cache", "tiny", "chat", items, cached=False)
-    cached = bench.run("chat", "prefix cache", "tiny", "chat", items, cached=True)
-    assert without is not None
-    assert cached is not None
+    without = bench.run("chat", "without prefix cache", "chat", "tiny", items, cached=False)
+    cached = bench.run("chat", "prefix cache", "chat", "tiny", items, cached=True)
     bench.show("chat", without.label, f"chat: {len(items)} conversations of {len(items[0])} turns, 512 shared tokens")
     bench.aims.at_most("chat: TTFT p50 with the prefix cache over without", cached.first.p50 / without.first.p50, 1 / 3)
 
 
-def best(candidates: Iterable[Figures | None]) -> Figures:
+def adapters(bench: Bench) -> None:
+    """The requests of `tiny`, each under one of 16 adapters (rank 8, all linear layers), beside none."""
+    items = mixed("tiny", 8 if bench.quick else 64)
+    made = make_adapters("tiny", bench.models / "adapters", 16)
+    names = list(made)
+
+    def under(count: int) -> list[Item]:
+        return [replace(item, adapter=names[i % count]) for i, item in enumerate(items)]
+
+    none = bench.run("adapters", "none", "agon", "tiny", items)
+    bench.run("adapters", "16 loaded, none asked for", "agon", "tiny", items, adapters=made)
+    bench.run("adapters", "one for all", "agon", "tiny", under(1), adapters=made)
+    many = bench.run("adapters", "16 different", "agon", "tiny", under(16), adapters=made)
+    bench.show("adapters", none.label, f"adapters: {len(items)} mixed requests at once")
+    bench.aims.at_least("adapters: 16 different over none", many.rate / none.rate, 0.6)
+
+
+def best(candidates: Iterable[Figures]) -> Figures:
     """The one with the most tokens per second."""
-    return max((figures for figures in candidates if figures), key=lambda figures: figures.rate)
+    return max(candidates, key=lambda figures: figures.rate)
 
 
-WORKLOADS: dict[str, Callable[[Bench], None]] = {"tiny": tiny, "m100": m100, "arrivals": arrivals}
+WORKLOADS: dict[str, Callable[[Bench], None]] = {
+    "tiny": tiny,
+    "m100": m100,
+    "arrivals": arrivals,
+    "chat": chat,
+    "adapters": adapters,
+}
 
 
 def main() -> None:
@@ -180,6 +212,9 @@ def main() -> None:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     options = parser.parse_args()
     print(machine(), flush=True)
+    if options.device == "cuda":
+        cuda(options.quick)
+        return
     with tempfile.TemporaryDirectory(prefix="agon-bench-") as folder:
         bench = Bench(Path(folder), options.quick)
         for name in options.workload or WORKLOADS:
@@ -190,7 +225,7 @@ def main() -> None:
     if not options.quick:
         for workload, figures in bench.figures.items():
             save(f"engine_{workload}", {"engines": {label: one.summary() for label, one in figures.items()}})
-        save("engine_aims", {"aims": bench.aims.rows})
+        save("engine_aims", {"aims": bench.aims.rows, **bench.notes})
 
 
 if __name__ == "__main__":

@@ -31,9 +31,10 @@ class Watched:
 
 def agon(folder: str, items: Sequence[Item], options: dict[str, Any]) -> dict[str, Any]:
     """Our engine, stepped in this thread; requests are submitted when they arrive."""
-    engine = Engine.from_pretrained(
-        folder, Limits(threads=torch.get_num_threads()), dtype=options.get("dtype", "float32")
-    )
+    limits = Limits(threads=torch.get_num_threads(), adapter_slots=16)
+    engine = Engine.from_pretrained(folder, limits, dtype=options.get("dtype", "float32"))
+    for name, path in options.get("adapters", {}).items():
+        engine.load_adapter(name, path)
     _warm(engine)
     watched = Watched(engine)
     timeline = Timeline(items)
@@ -74,7 +75,7 @@ def chat(folder: str, conversations: Sequence[Sequence[Item]], options: dict[str
         index = conversation * len(conversations[0]) + turn
         said[conversation] += turns[index].prompt
         arrivals[index] = timeline.now
-        salt = None if options["cached"] else str(index)
+        salt = "" if options["cached"] else str(index)
         engine.submit(_request(str(index), Item(list(said[conversation]), turns[index].limit), salt=salt))
 
     for conversation in range(len(conversations)):
@@ -94,11 +95,9 @@ def chat(folder: str, conversations: Sequence[Sequence[Item]], options: dict[str
     return timeline.result() | {"arrivals": arrivals, "cached_tokens": cached}
 
 
-def _request(key: str, item: Item, **more: Any) -> Request:
+def _request(key: str, item: Item, salt: str = "") -> Request:
     params = SamplingParams(temperature=0, max_tokens=item.limit, ignore_eos=True)
-    if item.adapter:
-        more["adapter"] = item.adapter
-    return Request(key, item.prompt, params, **{name: value for name, value in more.items() if value is not None})
+    return Request(key, item.prompt, params, adapter=item.adapter, salt=salt)
 
 
 def _warm(engine: Engine) -> None:

@@ -13,8 +13,10 @@ from typing import Any
 
 import torch
 
+from engine_llama import llama_cpp
 from engine_ours import agon, chat
 from engine_peers import ENGINES, use_peers
+from engine_quality import quality
 from engine_workloads import Item
 
 
@@ -30,7 +32,7 @@ def run(job: dict[str, Any]) -> dict[str, Any]:
     if job["engine"] == "chat":
         return chat(job["folder"], [[Item(**item) for item in items] for items in job["items"]], options)
     use_peers()
-    engine = {"agon": agon, **ENGINES}[job["engine"]]
+    engine = {"agon": agon, "quality": quality, "llama_cpp": llama_cpp, **ENGINES}[job["engine"]]
     return engine(job["folder"], [Item(**item) for item in job["items"]], options)
 
 

@@ -62,11 +62,42 @@ def make_model(shape: str, folder: Path) -> Path:
         torch.manual_seed(SEED)
         config = LlamaConfig(**_COMMON, **SHAPES[shape])
         LlamaForCausalLM(config).save_pretrained(folder)
-        _tokenizer(config.vocab_size).save_pretrained(folder)
+        byte_tokenizer(config.vocab_size).save_pretrained(folder)
     return folder
 
 
-def _tokenizer(size: int) -> Any:
+def make_adapters(shape: str, folder: Path, count: int, rank: int = 8) -> dict[str, str]:
+    """So many random LoRA adapters of the model's linear layers, by name, as peft saves them."""
+    import torch
+    from safetensors.torch import save_file
+
+    given = SHAPES[shape]
+    hidden, inner = given["hidden_size"], given["intermediate_size"]
+    keys = given["num_key_value_heads"] * hidden // given["num_attention_heads"]
+    sizes = {
+        "self_attn.q_proj": (hidden, hidden), "self_attn.k_proj": (hidden, keys), "self_attn.v_proj": (hidden, keys),
+        "self_attn.o_proj": (hidden, hidden), "mlp.gate_proj": (hidden, inner), "mlp.up_proj": (hidden, inner),
+        "mlp.down_proj": (inner, hidden),
+    }  # fmt: skip
+    made = {}
+    for number in range(count):
+        path = folder / f"adapter-{number}"
+        path.mkdir(parents=True, exist_ok=True)
+        torch.manual_seed(number)
+        tensors = {}
+        for layer in range(given["num_hidden_layers"]):
+            for name, (into, out) in sizes.items():
+                stem = f"base_model.model.model.layers.{layer}.{name}"
+                tensors[f"{stem}.lora_A.weight"] = torch.randn(rank, into) * 0.05
+                tensors[f"{stem}.lora_B.weight"] = torch.randn(out, rank) * 0.05
+        save_file(tensors, path / "adapter_model.safetensors")
+        config = {"peft_type": "LORA", "r": rank, "lora_alpha": rank}
+        (path / "adapter_config.json").write_text(json.dumps(config))
+        made[path.name] = str(path)
+    return made
+
+
+def byte_tokenizer(size: int) -> Any:
     """Bytes, then pairs and triples of printable characters, then a token that ends an answer: exactly `size`."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
@@ -123,27 +154,3 @@ def conversations(shape: str, count: int) -> list[list[Item]]:
         [Item((system if turn == 0 else []) + words(USER_TOKENS), ANSWER_TOKENS) for turn in range(TURNS)]
         for _ in range(count)
     ]
-
-
-SCHEMA = json.dumps(
-    {
-        "type": "object",
-        "properties": {
-            "name": {"type": "string", "maxLength": 40},
-            "age": {"type": "integer", "minimum": 0, "maximum": 150},
-            "tags": {"type": "array", "items": {"type": "string", "maxLength": 12}, "minItems": 2, "maxItems": 8},
-            "address": {
-                "type": "object",
-                "properties": {
-                    "street": {"type": "string", "maxLength": 60},
-                    "city": {"enum": ["Rome", "Oslo", "Lima"]},
-                },
-                "required": ["street", "city"],
-                "additionalProperties": False,
-            },
-        },
-        "required": ["name", "age", "tags", "address"],
-        "additionalProperties": False,
-    }
-)
-"""A schema as an application would send one."""

@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "board": ("agon.cli.publishing:board", "Publish boards: fitted from scratch, kept, in the ledger."),
     "export": ("agon.cli.export:export", "Write all votes as Parquet, by arena and day."),
     "votes": ("agon.cli.votes:votes", "Take votes back that were counted, with a reason."),
+    "bench": ("agon.cli.bench:bench", "Measure what the documentation claims, on this machine."),
     "topics": ("agon.cli.topics:topics", "Set up the topics of an existing Kafka."),
     "db": ("agon.cli.db:db", "Set up the tables of an existing Postgres."),
 }
