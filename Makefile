@@ -44,6 +44,9 @@ test: setup ## All tests, on real servers; ARGS="-k gate" goes to pytest.
 lint: setup ## Style and types.
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
+fuzz: setup ## 100,000 malformed bodies to the API; COUNT=N for another number.
+	@AGON_FUZZ=$${COUNT:-100000} $(BIN)/pytest -q --timeout 3600 tests/unit/agon_ingress/test_fuzz.py
+
 bench: setup ## Every figure of the README, measured here; results go to benchmarks/results.
 	@for script in bus_latency bus_throughput memory engine; do $(BIN)/python benchmarks/$$script.py || exit 1; done
 
