@@ -10,6 +10,7 @@ from typing import Any, Self
 from jinja2 import TemplateError
 
 from agon.backends.base import Event, Failed, Job, Load
+from agon.backends.tool_guides import tool_grammar
 from agon.dialects import ReasoningStyle, reasoning_style, tool_format
 from agon.engine import Conversation, Guide, Limits, Request, SamplingParams
 from agon.engine.adapter import CONFIG, adapter_digest
@@ -17,7 +18,7 @@ from agon.engine.engine import Engine
 from agon.engine.hub import FILES, resolve
 from agon.engine.params import Prompt
 from agon.errors import AgonError, InvalidRequest
-from agon.messages import ChatMessage, GenerationRequest, ModelCard, ResponseFormat, ToolCall, now
+from agon.messages import ChatMessage, GenerationRequest, ModelCard, ToolCall, now
 from agon.messages.formats import ChoiceFormat, GrammarFormat, JsonObjectFormat, JsonSchemaFormat, RegexFormat
 
 _PRIORITIES = {"interactive": 0, "batch": 1}
@@ -95,7 +96,8 @@ class EngineBackend:
 
     def submit(self, job: Job) -> None:
         try:
-            request = as_request(job, None if job.request.model == self._card.model else job.request.model)
+            adapter = None if job.request.model == self._card.model else job.request.model
+            request = as_request(job, adapter, self._card)
         except AgonError as error:
             self._refused.append(Failed(job.key, error))
         else:
@@ -129,8 +131,11 @@ def _reasoning(tokenizer: Any) -> ReasoningStyle | None:
     return reasoning_style(tokenizer.chat_template, prompt)
 
 
-def as_request(job: Job, adapter: str | None = None) -> Request:
-    """A job in the engine's words. Raises `InvalidRequest` for what an engine cannot do."""
+def as_request(job: Job, adapter: str | None = None, card: ModelCard | None = None) -> Request:
+    """A job in the engine's words; `card` says how the model writes calls and reasoning.
+
+    Raises `InvalidRequest` for what an engine cannot do.
+    """
     asked = job.request
     if asked.kind == "embedding":
         raise InvalidRequest("this model generates text, it has no embeddings", param="kind")
@@ -152,7 +157,7 @@ def as_request(job: Job, adapter: str | None = None) -> Request:
         stop=asked.stop,
         stop_token_ids=asked.stop_token_ids,
         ignore_eos=asked.ignore_eos,
-        guide=_guide(asked.response_format),
+        guide=_guide(asked, card),
         logprobs=asked.top_logprobs or 0 if asked.logprobs else None,
         prompt_logprobs=asked.prompt_logprobs,
         echo=asked.echo,
@@ -171,8 +176,11 @@ def as_request(job: Job, adapter: str | None = None) -> Request:
     )
 
 
-def _guide(wanted: ResponseFormat | None) -> Guide | None:
-    match wanted:
+def _guide(asked: GenerationRequest, card: ModelCard | None) -> Guide | None:
+    """What form the answer must have: of calls where tools may be called, else the one that was asked for."""
+    if card is not None and (grammar := tool_grammar(asked, card.tool_format, card.reasoning)) is not None:
+        return Guide.grammar(grammar)
+    match asked.response_format:
         case JsonObjectFormat():
             return Guide.json_object()
         case JsonSchemaFormat(json_schema=named):
@@ -190,7 +198,8 @@ def _guide(wanted: ResponseFormat | None) -> Guide | None:
 def _prompt(asked: GenerationRequest) -> Prompt:
     if asked.kind == "completion":
         return asked.prompt or ""
-    tools = tuple(tool.model_dump(mode="json", exclude_none=True) for tool in asked.tools or ())
+    offered = () if asked.tool_choice == "none" else asked.tools or ()
+    tools = tuple(tool.model_dump(mode="json", exclude_none=True) for tool in offered)
     return Conversation(
         [_message(message) for message in asked.messages or ()], tools, asked.chat_template_kwargs or {}
     )

@@ -84,5 +84,12 @@ def _wait(url: str, worker: WorkerProcess) -> None:
 
 
 @pytest.fixture(scope="session")
+def lenient(api: Api) -> OpenAI:
+    """The same without its check, whose types know no base64 vectors, no prompt's first token without a probability,
+    and no completion chunk without a finish reason: OpenAI's own answers would not pass it there."""
+    return OpenAI(base_url=f"{api.url}/v1", api_key="none", max_retries=0)
+
+
+@pytest.fixture(scope="session")
 def client(api: Api) -> OpenAI:
     return api.openai

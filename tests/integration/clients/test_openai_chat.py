@@ -160,7 +160,7 @@ def test_a_stream_says_what_the_whole_answer_says(client: OpenAI, fields: Any) -
             pass
         told = stream.get_final_completion()
     for one, other in zip(whole.choices, told.choices, strict=True):
-        assert one.message.content == other.message.content
+        assert (one.message.content or "") == (other.message.content or "")
         assert one.finish_reason == other.finish_reason
         assert [c.function.arguments for c in one.message.tool_calls or ()] == [
             c.function.arguments for c in other.message.tool_calls or ()
