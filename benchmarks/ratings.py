@@ -25,7 +25,7 @@ from stack import RESULTS, machine, save
 
 HERE = Path(__file__).parent
 PEERS = Path(os.environ.get("AGON_PEERS", HERE.parent / ".tools" / "peers-ratings"))
-LONGEST = 240
+LONGEST = 400
 """Seconds for one engine and job; who takes longer is told to have."""
 
 BOARD, FIT, REFIT, BOOTSTRAP, STYLE = "board", "fit", "refit", "bootstrap", "style"
@@ -79,7 +79,14 @@ class Bench:
         kept = {name: value for name, value in os.environ.items() if name not in threads}
         with tempfile.TemporaryDirectory() as folder:
             answer = Path(folder) / "answer.json"
-            asked = {"engine": engine, "job": job, "file": str(case.file), "times": times, "rounds": rounds}
+            asked = {
+                "engine": engine,
+                "job": job,
+                "file": str(case.file),
+                "times": times,
+                "rounds": rounds,
+                "longest": 120,
+            }
             command = [
                 python,
                 str(HERE / "ratings_engines.py"),

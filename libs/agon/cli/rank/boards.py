@@ -34,6 +34,8 @@ def boards(table: "VoteTable", recipe: Recipe, by: str | None) -> Made:
 
     A part that can't be fitted says why, and stops nothing. Raises `InvalidRequest` where the whole can't.
     """
+    if recipe.position and not table.sides:
+        raise InvalidRequest("--position needs to know who stood left: counts of pairs and lists of wins don't tell")
     first, made = _board("overall", table, recipe)
     parts: list[Board] = []
     if by is not None:
@@ -81,7 +83,7 @@ def _notes(made: Fitted, cells: PairCells, recipe: Recipe, *, sides: bool) -> It
     decided = int(wins.sum())
     if sides and not recipe.position and decided and abs(2 * wins[0] - decided) > _CLEARLY * decided**0.5:
         share = f"{100 * wins[0] / decided:.1f} %"
-        yield f"The left side won {share} of the votes that have a winner, more than chance explains (see --position)."
+        yield f"The left side won {share} of the votes with a winner: chance does not explain that (see --position)."
 
 
 def _models(count: int) -> str:

@@ -1,5 +1,6 @@
 """`agon rank`: a leaderboard from any table of votes."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,6 +60,8 @@ def rank(file: str, **options: Any) -> None:
 
 
 def _report(file: str, options: dict[str, Any]) -> "Report":
+    # A fit of hundreds of models is too small for threads of its own: they would only wait for each other, busily.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from agon.cli.rank.boards import boards
     from agon.cli.rank.report import Report
     from agon.ratings.tables import read

@@ -292,6 +292,13 @@ def test_the_best_of_variants_is_not_favoured_for_the_picking(judged: str) -> No
     assert told["estimate"] <= told["plain"]
 
 
+def test_counts_of_pairs_do_not_tell_sides(tmp_path: Path) -> None:
+    counts = {"models": ["x", "y"], "X": [[0, 1]], "Y": [[60, 20, 5, 5]]}
+    (tmp_path / "counts.json").write_text(json.dumps(counts))
+    assert "The left side" not in run(str(tmp_path / "counts.json")).output
+    assert "--position needs to know who stood left" in run(str(tmp_path / "counts.json"), "--position").output
+
+
 def test_counted_rows_are_single_votes_where_those_are_needed(tmp_path: Path) -> None:
     cells = [("x", "y", "a", 30), ("x", "y", "b", 12), ("y", "x", "a", 9), ("y", "x", "b", 14), ("y", "x", "tie", 3)]
     counted = [f"{left},{right},{word},{n}" for left, right, word, n in cells]
