@@ -48,7 +48,7 @@ fuzz: setup ## 100,000 malformed bodies to the API; COUNT=N for another number.
 	@AGON_FUZZ=$${COUNT:-100000} $(BIN)/pytest -q --timeout 3600 tests/unit/agon_ingress/test_fuzz.py
 
 bench: setup ## Every figure of the README, measured here; results go to benchmarks/results.
-	@for script in bus_latency bus_throughput memory engine; do $(BIN)/python benchmarks/$$script.py || exit 1; done
+	@for script in bus_latency bus_throughput memory engine ratings; do $(BIN)/python benchmarks/$$script.py || exit 1; done
 
 # Libraries that only the engine's benchmark runs, beside .venv and behind it on the path: what agon needs stays as locked.
 PEERS := .tools/peers
