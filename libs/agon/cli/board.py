@@ -22,23 +22,27 @@ REASONS = {
 
 def board_console() -> Console:
     """Standard output; as wide as it needs to be where that is no terminal."""
-    return Console() if sys.stdout.isatty() else Console(width=_PIPED)
+    return Console(highlight=False, width=None if sys.stdout.isatty() else _PIPED)
 
 
 def board_table(rows: Sequence[Rated], unranked: Sequence[Unranked], console: Console, title: str | None) -> Table:
     """Ranks with their ranges, ratings with their intervals, votes; below them the models that have no rating."""
     table = Table(title=title, title_justify="left", title_style="bold")
-    names = max((len(name) for name in [*(row.model for row in rows), *(model.model for model in unranked)]), default=5)
-    room = console.width - min(names, 40) - 62
-    bar = min(_LONGEST_BAR, room) if console.is_terminal else _LONGEST_BAR // 2
-    table.add_column("rank", justify="right")
-    table.add_column("range", justify="center", style="dim", no_wrap=True)
-    table.add_column("model", overflow="ellipsis", no_wrap=True)
-    table.add_column("rating", justify="right", style="bold")
-    table.add_column("interval", justify="center", no_wrap=True)
-    if bar >= _SHORTEST_BAR:
-        table.add_column("", no_wrap=True)
-    table.add_column("votes", justify="right")
+    everyone: list[Rated | Unranked] = [*rows, *unranked]
+    names = max((len(model.model) for model in everyone), default=5)
+    counts = max((len(f"{model.votes:,}") for model in everyone), default=5)
+    # Only names may be cut: a number without its end is another number.
+    room = console.width - (4 + 7 + 6 + 12 + max(counts, 5)) - 3 * 6 - 1
+    bar = min(_LONGEST_BAR, room - min(names, 40) - 3) if console.is_terminal else _LONGEST_BAR // 2
+    drawn = bar >= _SHORTEST_BAR
+    table.add_column("rank", justify="right", min_width=4)
+    table.add_column("range", justify="center", style="dim", min_width=7)
+    table.add_column("model", overflow="ellipsis", no_wrap=True, max_width=max(room - (bar + 3) * drawn, 8))
+    table.add_column("rating", justify="right", style="bold", min_width=6)
+    table.add_column("interval", justify="center", min_width=12)
+    if drawn:
+        table.add_column("", no_wrap=True, min_width=bar)
+    table.add_column("votes", justify="right", min_width=max(counts, 5))
     low = min((row.lower for row in rows), default=0.0)
     high = max((row.upper for row in rows), default=1.0)
     plain = not (console.encoding or "").lower().startswith("utf")
@@ -50,10 +54,11 @@ def board_table(rows: Sequence[Rated], unranked: Sequence[Unranked], console: Co
             f"{row.rating:.0f}",
             f"{row.lower:.0f} to {row.upper:.0f}",
         ]
-        drawn = [interval_bar(row, low, high, bar, plain=plain)] if bar >= _SHORTEST_BAR else []
-        table.add_row(*cells, *drawn, f"{row.votes:,}")
+        if drawn:
+            cells.append(interval_bar(row, low, high, bar, plain=plain))
+        table.add_row(*cells, f"{row.votes:,}")
     for model in unranked:
-        blank = [""] if bar >= _SHORTEST_BAR else []
+        blank = [""] * drawn
         table.add_row("", "", Text(model.model), "", REASONS[model.reason], *blank, f"{model.votes:,}", style="dim")
     return table
 
