@@ -58,6 +58,8 @@ def scan(source: str) -> Table:
 
 
 def _folder(path: Path) -> Table:
+    if (path / "preferences").is_dir():  # what `agon export` writes: votes that count are there, all others beside it
+        path = path / "preferences"
     for pattern, kind in _FOLDER:
         files = sorted(path.rglob(pattern))
         if files and kind == "parquet":

@@ -74,6 +74,17 @@ def test_standard_input_is_read_like_a_file(kind: str, tmp_path: Path, monkeypat
     assert counted(read("-", Question())) == COUNTED
 
 
+def test_of_an_export_the_votes_that_count_are_read(tmp_path: Path) -> None:
+    for table, frame in (("preferences", FRAME), ("votes", FRAME.with_columns(why=pl.lit("excluded")))):
+        day = tmp_path / table / "arena=main" / "date=2026-11-27"
+        day.mkdir(parents=True)
+        frame.write_parquet(day / "0.parquet")
+    (tmp_path / "manifest.json").write_text("{}")
+    table = read(str(tmp_path), Question(carry=["arena"]))
+    assert counted(table) == COUNTED
+    assert table.carried["arena"].to_list() == ["main"] * 5
+
+
 def test_what_a_file_is_does_not_follow_from_its_name(tmp_path: Path) -> None:
     disguised = tmp_path / "votes.csv"
     FRAME.write_parquet(disguised)
