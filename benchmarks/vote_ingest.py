@@ -1,6 +1,6 @@
 """How many votes per second come from Kafka into Postgres, each once, and out again: a backlog of imports, relay on.
 
-    python benchmarks/vote_ingest.py [--votes 400000] [--models 130]
+    python benchmarks/vote_ingest.py [--votes 400000] [--models 130] [--processes 1]
 
 The votes lie in Kafka before the service starts. The clock runs from the first vote in the table until all are there
 and all of them have been relayed to `arena.votes.accepted.v1`. Then every vote is looked for: once in the table, once
@@ -9,6 +9,7 @@ in the ledger, once on the topic, in the order of their numbers. Memory is the s
 
 import argparse
 import asyncio
+import contextlib
 import json
 import random
 import time
@@ -48,13 +49,14 @@ async def send(house: House, votes: int, models: int) -> None:
     await producer.stop()
 
 
-async def take_in(house: House, votes: int, db: Any) -> dict[str, Any]:
-    """Start the service and watch it until everything is through."""
+async def take_in(house: House, votes: int, processes: int, db: Any) -> dict[str, Any]:
+    """Start the service, so many times, and watch it until everything is through."""
     memory: list[int] = []
     began = 0.0
-    with house.service("vote_ingest") as service:
-        pids = {**house.server_pids, "vote_ingest": service.pid}
-        process, before, stored_at = psutil.Process(service.pid), {}, 0.0
+    with contextlib.ExitStack() as stack:
+        services = [stack.enter_context(house.service("vote_ingest")) for _ in range(processes)]
+        pids = {**house.server_pids, **{f"vote_ingest-{n + 1}": each.pid for n, each in enumerate(services)}}
+        process, before, stored_at = psutil.Process(services[0].pid), {}, 0.0
         while True:
             stored = await db.fetchval("SELECT vote_seq FROM agon.arenas WHERE arena = 'main'")
             relayed = await db.fetchval("SELECT max(published) FROM agon.vote_relays") or 0
@@ -63,7 +65,7 @@ async def take_in(house: House, votes: int, db: Any) -> dict[str, Any]:
                 before = {name: processor_seconds(pid) for name, pid in pids.items()}
             if stored == votes and not stored_at:
                 stored_at = time.monotonic()
-            if service.poll() is not None:
+            if any(service.poll() is not None for service in services):
                 raise SystemExit("the vote ingest has ended")
             if relayed == votes:
                 break
@@ -114,24 +116,25 @@ async def check(house: House, votes: int, db: Any) -> None:
         raise SystemExit(f"{seen} votes were relayed, {votes} are there")
 
 
-async def measure(votes: int, models: int) -> dict[str, Any]:
+async def measure(votes: int, models: int, processes: int) -> dict[str, Any]:
     async with house() as started:
         db = await asyncpg.connect(started.postgres_url)
         await db.execute("""UPDATE agon.arenas SET policy = '{"imports": true}'""")
         await send(started, votes, models)
-        figures = await take_in(started, votes, db)
+        figures = await take_in(started, votes, processes, db)
         print(figures["processor_us_per_vote"], flush=True)
         await check(started, votes, db)
         await db.close()
-    return {"models": models, **figures}
+    return {"models": models, "processes": processes, **figures}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Votes per second from Kafka into Postgres and out again.")
     parser.add_argument("--votes", type=int, default=400_000)
     parser.add_argument("--models", type=int, default=130)
+    parser.add_argument("--processes", type=int, default=1, help="vote ingests that share the topic")
     options = parser.parse_args()
-    figures = asyncio.run(measure(options.votes, options.models))
+    figures = asyncio.run(measure(options.votes, options.models, options.processes))
     print(machine())
     print(json.dumps(figures, indent=2))
     save("vote_ingest", figures)

@@ -30,6 +30,7 @@ from agon.ratings import (
     split,
     uniform_pairs,
 )
+from agon.ratings.cells import Array
 from agon.ratings.intervals import CENTRE, FEW_VOTES
 from agon.ratings.weighting import LEAST_PAIR
 from agon.store.ballots import Ballots
@@ -84,7 +85,7 @@ def _style_controlled(ballots: Ballots) -> Ranking | None:
     left, right = ballots.style_a[known][kept], ballots.style_b[known][kept]
     total = left + right
     share = np.divide(left - right, total, out=np.zeros_like(total), where=total != 0)
-    varied = [i for i in range(len(STYLE)) if share[:, i].std() > 1e-9]  # what is always the same explains nothing
+    varied = _independent(share)
     covariates = Covariates.position(len(votes))
     if varied:
         names = [STYLE[i] for i in varied]
@@ -95,6 +96,19 @@ def _style_controlled(ballots: Ballots) -> Ranking | None:
         return None  # too few votes to tell style from the models
     sums = PairSums.of(votes.cells())
     return rank_fit(fitted.fit, sums.totals.sum(axis=1), unranked, total=len(answered))
+
+
+def _independent(columns: Array) -> list[int]:
+    """The columns that are no combination of a constant and those before them: the others explain nothing more."""
+    known = np.ones((len(columns), 1)) / np.sqrt(len(columns))
+    found = []
+    for i, column in enumerate(columns.T):
+        rest = column - known @ (known.T @ column)
+        size = float(np.linalg.norm(rest))
+        if size > 1e-6 * max(float(np.linalg.norm(column)), 1e-12):
+            found.append(i)
+            known = np.hstack([known, rest[:, None] / size])
+    return found
 
 
 def _votes(ballots: Ballots) -> Votes:

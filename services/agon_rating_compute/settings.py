@@ -17,7 +17,7 @@ class RatingComputeSettings(Settings):
     """The most votes that one transaction counts."""
     refit_every: Positive = timedelta(milliseconds=200)
     """The live boards are refitted at most this often, however fast votes come."""
-    announce_every: Positive = timedelta(seconds=1)
+    announce_every: Positive = timedelta(seconds=2)
     """How often Kafka gets the boards that have changed."""
     look_every: Positive = timedelta(seconds=1)
     """How often to look for boards that another process left behind."""

@@ -24,6 +24,7 @@ MODELS = ("acme/large", "acme/small", "nano-1m", "nano-6m")
 OUTCOMES = ("a", "b", "tie", "both_bad")
 START = datetime(2026, 11, 20, 9, tzinfo=UTC)
 ANSWER = "Two:\n- 1\n- 2"
+OTHERS = ("Two.", "**Two**, of course, because one and one are two.", "# Answer\n`2`\n- 2\n- two\n- II")
 
 
 async def fill(database_url: str, many: int = 240, seed: int = 3) -> None:
@@ -90,13 +91,13 @@ async def _battles(pool: Any, rows: Sequence[JudgedRow]) -> None:
         INSERT INTO agon.battle_turns (tenant, battle_id, turn, prompt, request_a, request_b, seed_a, seed_b,
             created_at, status, answer_a, answer_b, tokens_a, tokens_b, first_token_a_s, first_token_b_s, finished_a_s,
             finished_b_s, shown_at, done_at, categories, prompt_characters)
-        VALUES ('default', $1, 1, $2, $3, $4, 1, 2, $5, 'finished', $6, 'Two.', 5, 3, 0.1, 0.2, 1.5, 0.9, $5, $7,
+        VALUES ('default', $1, 1, $2, $3, $4, 1, 2, $5, 'finished', $6, $8, 5, 3, 0.1, 0.2, 1.5, 0.9, $5, $7,
                 '{maths}', 17)
         """,
         [
             (r.battle_id, prompt, f"{r.battle_id}-a", f"{r.battle_id}-b", r.voted_at - timedelta(seconds=30), ANSWER,
-             r.voted_at - timedelta(seconds=10))
-            for r in rows
+             r.voted_at - timedelta(seconds=10), OTHERS[n % len(OTHERS)])
+            for n, r in enumerate(rows)
         ],
     )  # fmt: skip
     await pool.executemany(
