@@ -34,6 +34,8 @@ WHERE v.tenant = $1 AND ($2::text IS NULL OR v.arena = $2) AND v.verdict = 'coun
 ORDER BY v.arena, v.seq
 """
 
+_PATIENCE = 60.0
+
 
 async def read(pool: Pool, query: str, tenant: str, arena: str | None) -> AsyncIterator[tuple[str, date, list[Any]]]:
     """Rows of one of the queries above, as (arena, day of judging in UTC, rows), in order; at most `AT_ONCE` rows each.
@@ -43,8 +45,12 @@ async def read(pool: Pool, query: str, tenant: str, arena: str | None) -> AsyncI
     async with pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
         await connection.execute("SET LOCAL idle_in_transaction_session_timeout = '10min'")
         await connection.execute("SET LOCAL timezone = 'UTC'")
+        # In the order of the index, looking up what belongs to each vote: nothing is sorted or hashed before the first
+        # row, however many there are.
+        for way in ("sort", "incremental_sort", "hashjoin", "mergejoin"):
+            await connection.execute(f"SET LOCAL enable_{way} = off")
         cursor = await connection.cursor(query, tenant, arena)
-        while rows := await cursor.fetch(AT_ONCE):
+        while rows := await cursor.fetch(AT_ONCE, timeout=_PATIENCE):
             start = 0
             for at in range(1, len(rows) + 1):
                 if at == len(rows) or _where(rows[at]) != _where(rows[start]):
