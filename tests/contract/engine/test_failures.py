@@ -16,7 +16,7 @@ from contract.engine.tiny import drain, make_engine, prompts_of, run, told_token
 
 GREEDY = SamplingParams(temperature=0, max_tokens=12, ignore_eos=True)
 GOOD = prompts_of((9, 21, 5))
-POISON = 299
+POISON = 301
 
 
 def poisoned(**limits: Any) -> Engine:
