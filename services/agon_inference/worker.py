@@ -27,6 +27,7 @@ from agon_inference.ending import Ending
 from agon_inference.flow import Flow, Hands
 from agon_inference.held import Held
 from agon_inference.intake import Intake
+from agon_inference.meter import LoadMeter
 from agon_inference.models import Models, cards
 from agon_inference.retrying import AWAY, Patience
 from agon_inference.settings import InferenceSettings
@@ -50,6 +51,7 @@ class Worker:
     ) -> None:
         self._settings = settings
         self._metrics = metrics
+        self._load_meters: dict[str, LoadMeter] = {}
         self._redis = redis
         self._draining = False
         self._tasks: list[asyncio.Task[None]] = []
@@ -229,10 +231,9 @@ class Worker:
 
     def _look(self) -> None:
         for model, flow in self._flows.items():
-            load = self._models.load(model)
-            self._metrics.gauge("num_requests_running").labels(model).set(load.running)
-            self._metrics.gauge("num_requests_waiting").labels(model).set(load.waiting)
-            self._metrics.gauge("kv_cache_usage_perc").labels(model).set(load.cache_used)
+            if model not in self._load_meters:
+                self._load_meters[model] = LoadMeter(self._metrics, model)
+            self._load_meters[model].look(self._models.load(model))
             for subscription in flow.subscriptions:
                 self._metrics.gauge("in_flight").labels(subscription.topic).set(subscription.unfinished)
         self._adjust()

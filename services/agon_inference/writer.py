@@ -138,6 +138,8 @@ class Writer:
             case Finished():
                 held.submitted = False
                 held.finish(event)
+                if event.times:
+                    self._meter(held.model).finished(event.times)
             case Failed():
                 held.submitted = False
                 if not isinstance(event.error, AgonError):

@@ -13,6 +13,7 @@ from agon.backends.base import (
     PushingBackend,
     Scored,
     SteppedBackend,
+    Times,
     Tokens,
 )
 from agon.backends.compute import ComputeThread
@@ -33,6 +34,7 @@ __all__ = [
     "PushingBackend",
     "Scored",
     "SteppedBackend",
+    "Times",
     "Tokens",
     "load",
 ]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from agon.engine.events import Admitted, Event, Failed, Finished, Scored, Tokens
+from agon.engine.events import Admitted, Event, Failed, Finished, Scored, Times, Tokens
 from agon.errors import UnsupportedParameter
 from agon.messages import GenerationRequest, ModelCard
 from agon.messages.formats import TextFormat
@@ -30,6 +30,7 @@ __all__ = [
     "PushingBackend",
     "Scored",
     "SteppedBackend",
+    "Times",
     "Tokens",
     "refuse",
 ]
@@ -78,6 +79,12 @@ class Load:
     """How many jobs it wants to hold at most; the service pauses its consumer above it, a backend refuses none."""
     cache_used: float = 0.0
     """Share of the KV cache's pages in use, 0 to 1."""
+    prefix_queries: int = 0
+    """Tokens that it has looked for in its prefix cache so far, ..."""
+    prefix_hits: int = 0
+    """... and how many of them it found there."""
+    preemptions: int = 0
+    """How often a running sequence has given its pages back so far."""
 
 
 class Backend(Protocol):

@@ -62,10 +62,12 @@ class EngineBackend:
         self._refused: deque[Failed] = deque()
 
     @classmethod
-    def from_source(cls, model: str, source: str, limits: Limits | None = None, dtype: str = "float32") -> Self:
+    def from_source(
+        cls, model: str, source: str, limits: Limits | None = None, dtype: str = "float32", device: str = "cpu"
+    ) -> Self:
         """Read a model under its public name. Blocks for seconds; raises `SetupError` when it cannot be served."""
         folder = resolve(source)
-        engine = Engine.from_pretrained(folder, limits, dtype=dtype)
+        engine = Engine.from_pretrained(folder, limits, dtype=dtype, device=device)
         card = ModelCard(
             model=model,
             digest=folder_digest(folder, dtype),
@@ -108,7 +110,11 @@ class EngineBackend:
 
     def load(self) -> Load:
         running, waiting = self.engine.counts
-        return Load(running, waiting, self.engine.limits.max_sequences, self.engine.cache_used)
+        done = self.engine.scheduler
+        return Load(
+            running, waiting, self.engine.limits.max_sequences, self.engine.cache_used,
+            done.prefix_queries, done.prefix_hits, done.preemptions,
+        )  # fmt: skip
 
     def step(self) -> Sequence[Event]:
         refused = [self._refused.popleft() for _ in range(len(self._refused))]

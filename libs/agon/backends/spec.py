@@ -2,7 +2,7 @@
 
 | spelled                                    | runs                                                        |
 |--------------------------------------------|-------------------------------------------------------------|
-| `MODEL=PATH_OR_HUB_ID[,dtype=TYPE]`        | our engine on a transformers folder or a hub id             |
+| `MODEL=PATH_OR_HUB_ID[,dtype=TYPE][,device=cuda]` | our engine on a transformers folder or a hub id      |
 | `MODEL=embedding:[PATH_OR_HUB_ID]`         | an encoder; without a path the one of the extra `embeddings` |
 | `MODEL=PATH_OR_HUB_ID,adapter-of=BASE`     | a LoRA adapter as peft saves it, on BASE, an engine's model |
 | `MODEL=scripted:OPTION=VALUE,...`          | a script (options in `agon.backends.scripted`)              |
@@ -83,10 +83,10 @@ class BackendSpec:
             return cls(model, "upstream", url, {**({"name": remote} if remote else {}), **parse_options(options, what)})
         path, _, rest = source.partition(",")
         given = parse_options(rest, what)
-        if unknown := sorted(set(given) - {"dtype", "adapter-of"}):
-            raise SetupError(f"{what}: the engine has no option {unknown[0]}; it takes dtype or adapter-of")
-        if len(given) > 1:
-            raise SetupError(f"{what}: an adapter runs in the dtype of its base; leave dtype out")
+        if unknown := sorted(set(given) - {"dtype", "device", "adapter-of"}):
+            raise SetupError(f"{what}: the engine has no option {unknown[0]}; it takes dtype, device or adapter-of")
+        if "adapter-of" in given and len(given) > 1:
+            raise SetupError(f"{what}: an adapter runs in the dtype of its base, and where that is; leave the rest out")
         return cls(model, "engine", path, given)
 
 
@@ -111,4 +111,4 @@ def load(spec: BackendSpec, limits: Limits | None = None) -> Backend:
         case "engine":
             from agon.backends.engine import EngineBackend
 
-            return EngineBackend.from_source(spec.model, spec.source, limits, spec.options.get("dtype", "float32"))
+            return EngineBackend.from_source(spec.model, spec.source, limits, **spec.options)

@@ -19,11 +19,13 @@ from agon.engine.sampling import Guide, SamplingParams
 if TYPE_CHECKING:
     from agon.engine.answers import Answer, Choice
     from agon.engine.engine import Engine
+    from agon.engine.live import AsyncEngine
 
 __all__ = [
     "Admitted",
     "Alternative",
     "Answer",
+    "AsyncEngine",
     "Choice",
     "Conversation",
     "Engine",
@@ -46,6 +48,10 @@ def __getattr__(name: str) -> Any:
         from agon.engine import answers
 
         return getattr(answers, name)
+    if name == "AsyncEngine":
+        from agon.engine.live import AsyncEngine
+
+        return AsyncEngine
     if name == "Engine":
         from agon.engine.engine import Engine
 

@@ -14,7 +14,7 @@ from typing import Self
 import torch
 
 from agon.engine.adapter import Adapter, read_adapter
-from agon.engine.answers import Answer, answer_of
+from agon.engine.answers import Answer
 from agon.engine.events import Admitted, Event, Failed, Finished, Scored, Times, TokenLogprob, Tokens
 from agon.engine.grammars import Grammars
 from agon.engine.hub import resolve
@@ -22,6 +22,7 @@ from agon.engine.intake import Intake
 from agon.engine.kv import KVCache
 from agon.engine.logprobs import answer_logprobs, score_prompt
 from agon.engine.model import LanguageModel
+from agon.engine.offline import generate
 from agon.engine.pages import PagePool
 from agon.engine.params import MIB, Limits, Prompt, Request
 from agon.engine.runner import Runner
@@ -128,24 +129,18 @@ class Engine:
         self._inbox.append((key, time.monotonic()))
 
     def generate(
-        self, prompts: Rows[Prompt], params: SamplingParams | Rows[SamplingParams] | None = None
+        self,
+        prompts: Rows[Prompt],
+        params: SamplingParams | Rows[SamplingParams] | None = None,
+        *,
+        progress: bool = True,
     ) -> list[Answer]:
         """Answer all prompts, in order: strings, lists of token ids, or chats; one `SamplingParams` or one for each.
 
-        Raises the first error of any of them, such as `InvalidRequest`. Not while others step this engine.
+        Shows a bar meanwhile, where standard error is a terminal. Raises the first error of any of them, such as
+        `InvalidRequest`. Not while others step this engine.
         """
-        each = [params or SamplingParams()] * len(prompts) if not isinstance(params, Rows) else list(params)
-        if len(each) != len(prompts):
-            raise InvalidRequest(
-                f"{len(prompts)} prompts and {len(each)} sampling parameters: give one, or one for each"
-            )
-        for index, (prompt, wanted) in enumerate(zip(prompts, each, strict=True)):
-            self.submit(Request(str(index), prompt, wanted))
-        told: dict[str, list[Event]] = {str(index): [] for index in range(len(prompts))}
-        while self.busy:
-            for event in self.step():
-                told[event.key].append(event)
-        return [answer_of(events, wanted.n) for events, wanted in zip(told.values(), each, strict=True)]
+        return generate(self, prompts, params, progress=progress)
 
     @torch.inference_mode()
     def step(self) -> list[Event]:
