@@ -17,6 +17,7 @@ from agon.engine.adapter import CONFIG, adapter_digest
 from agon.engine.engine import Engine
 from agon.engine.hub import FILES, resolve
 from agon.engine.params import Prompt
+from agon.engine.runner import dtype_for
 from agon.errors import AgonError, InvalidRequest
 from agon.messages import ChatMessage, GenerationRequest, ModelCard, ToolCall, now
 from agon.messages.formats import ChoiceFormat, GrammarFormat, JsonObjectFormat, JsonSchemaFormat, RegexFormat
@@ -63,10 +64,11 @@ class EngineBackend:
 
     @classmethod
     def from_source(
-        cls, model: str, source: str, limits: Limits | None = None, dtype: str = "float32", device: str = "cpu"
+        cls, model: str, source: str, limits: Limits | None = None, dtype: str | None = None, device: str = "cpu"
     ) -> Self:
         """Read a model under its public name. Blocks for seconds; raises `SetupError` when it cannot be served."""
         folder = resolve(source)
+        dtype = dtype or dtype_for(device)
         engine = Engine.from_pretrained(folder, limits, dtype=dtype, device=device)
         card = ModelCard(
             model=model,

@@ -8,7 +8,7 @@ length, so keys and values are never repeated.
 
 from collections.abc import Sequence as Rows
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -37,23 +37,8 @@ class Span:
         return self.start + self.queries * len(self.begins)
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """What a span reads. `blocks` are rows x key heads x pages, flat, as `KVCache.read` takes them; `mask` is added to
-    the scores: rows x 1 x (groups x queries, or 1) x context."""
-
-    blocks: Tensor
-    mask: Tensor
-
-
-@dataclass(frozen=True, slots=True)
-class PagedAttention:
-    """What attention needs to know of one step: where its tokens' keys go, and who reads what."""
-
-    cache: KVCache
-    slots: Tensor
-    spans: tuple[Span, ...]
-    _readings: dict[int | None, tuple[Reading, ...]] = field(default_factory=dict)
+class Attention(Protocol):
+    """The seam: how one step's tokens attend, in all layers."""
 
     def attend(
         self,
@@ -70,6 +55,37 @@ class PagedAttention:
         A token sees itself and what comes before it, at most `window` tokens in all; scores are bent to stay below
         `softcap`. Writes the keys and values to the cache, and returns tokens x heads x size.
         """
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a span reads. `blocks` are rows x key heads x pages, flat, as `KVCache.read` takes them; `mask` is added to
+    the scores: rows x 1 x (groups x queries, or 1) x context."""
+
+    blocks: Tensor
+    mask: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class PagedAttention:
+    """Everywhere: torch's own attention on copies of the pages. Knows where a step's keys go, and who reads what."""
+
+    cache: KVCache
+    slots: Tensor
+    spans: tuple[Span, ...]
+    _readings: dict[int | None, tuple[Reading, ...]] = field(default_factory=dict)
+
+    def attend(
+        self,
+        layer: int,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        scaling: float,
+        window: int | None = None,
+        softcap: float | None = None,
+    ) -> Tensor:
+        """See `Attention.attend`."""
         self.cache.write(layer, self.slots, key, value)
         heads, tokens, size = query.shape
         groups = heads // key.shape[0]
@@ -119,8 +135,8 @@ def _reading(span: Span, cache: KVCache, window: int | None, groups: int, dtype:
 def _forward(
     module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: None, *, scaling: float, **kwargs: Any
 ) -> tuple[Tensor, None]:
-    """Transformers' attention signature; the step's `PagedAttention` comes as the keyword `paged`."""
-    paged: PagedAttention = kwargs["paged"]
+    """Transformers' attention signature; the step's `Attention` comes as the keyword `paged`."""
+    paged: Attention = kwargs["paged"]
     window, softcap = kwargs.get("sliding_window"), kwargs.get("softcap")
     return paged.attend(module.layer_idx, query[0], key[0], value[0], scaling, window, softcap)[None], None
 

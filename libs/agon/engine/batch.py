@@ -7,7 +7,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from agon.engine.attention import PagedAttention, Span
+from agon.engine.attention import Span
 from agon.engine.kv import KVCache
 from agon.engine.scheduler import Piece
 from agon.engine.sequence import Sequence
@@ -31,7 +31,14 @@ class Batch:
     keep: Tensor
     drawing: tuple[Sequence, ...]
     scoring: tuple[tuple[Sequence, int], ...]
-    paged: PagedAttention
+    slots: Tensor
+    """Where each token's keys and values go."""
+    spans: tuple[Span, ...]
+
+    @property
+    def decodes(self) -> bool:
+        """Whether all of it are decodes."""
+        return len(self.tokens) == len(self.keep) == len(self.drawing)
 
 
 def build(pieces: Rows[Piece], cache: KVCache) -> Batch:
@@ -73,7 +80,8 @@ def build(pieces: Rows[Piece], cache: KVCache) -> Batch:
         torch.tensor(keep + told, dtype=torch.int64, device=device),
         tuple(drawing),
         tuple(scoring),
-        PagedAttention(cache, torch.tensor(slots, device=device), tuple(spans)),
+        torch.tensor(slots, device=device),
+        tuple(spans),
     )
 
 

@@ -25,7 +25,7 @@ from agon.engine.model import LanguageModel
 from agon.engine.offline import generate
 from agon.engine.pages import PagePool
 from agon.engine.params import MIB, Limits, Prompt, Request
-from agon.engine.runner import Runner
+from agon.engine.runner import Runner, dtype_for, limits_for
 from agon.engine.sampler import Row, sample
 from agon.engine.sampling import SamplingParams
 from agon.engine.scheduler import Piece, Scheduler
@@ -46,7 +46,7 @@ class Engine:
     def __init__(self, model: LanguageModel, tokenizer: Tokenizer, limits: Limits | None = None) -> None:
         self.model = model
         self.tokenizer = tokenizer
-        self.limits = limits = limits or Limits()
+        self.limits = limits = limits_for(model.device.type, limits or Limits())
         wanted = min(limits.context_length or model.context_length, model.context_length)
         shape = model.cache_shape
         useful = limits.max_sequences * -(-wanted // limits.page_size)
@@ -54,7 +54,8 @@ class Engine:
         self.context_length = min(wanted, pages * limits.page_size)
         """The most tokens of prompt and answer together."""
         self.scheduler = Scheduler(PagePool(pages), limits)
-        self._runner = Runner(model, KVCache(shape, pages, limits.page_size, model.device), limits.adapter_slots)
+        cache = KVCache(shape, pages, limits.page_size, model.device)
+        self._runner = Runner(model, cache, limits.adapter_slots, limits.max_sequences, self.context_length)
         self._adapters: dict[str, Adapter] = {}
         self.grammars = Grammars(tokenizer, model.vocabulary)
         self._intake = Intake(model, tokenizer, self.grammars, self.context_length)
@@ -71,10 +72,14 @@ class Engine:
 
     @classmethod
     def from_pretrained(
-        cls, source: str | Path, limits: Limits | None = None, *, dtype: str = "float32", device: str = "cpu"
+        cls, source: str | Path, limits: Limits | None = None, *, dtype: str | None = None, device: str = "cpu"
     ) -> Self:
-        """Load a transformers folder or a hub id. Raises `SetupError` when it cannot be served, with the reason."""
+        """Load a transformers folder or a hub id; in `float32` on the CPU and `bfloat16` on a GPU, unless told.
+
+        Raises `SetupError` when it cannot be served, with the reason.
+        """
         folder = resolve(source)
+        dtype = dtype or dtype_for(device)
         return cls(LanguageModel.from_pretrained(folder, dtype, device), Tokenizer.from_pretrained(folder), limits)
 
     @property

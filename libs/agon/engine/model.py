@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from agon.engine.attention import NAME, PagedAttention
+from agon.engine.attention import NAME, Attention
 from agon.engine.int8 import round_linears
 from agon.engine.kv import CacheShape
 from agon.errors import SetupError
@@ -54,6 +54,8 @@ class LanguageModel:
             raise SetupError(f"the dtype {dtype} is not one of {', '.join(DTYPES)}")
         if dtype == "int8" and device != "cpu":
             raise SetupError("int8 is for CPUs; a GPU serves bfloat16")
+        if device != "cpu" and not (device.split(":")[0] == "cuda" and torch.cuda.is_available()):
+            raise SetupError(f"the device {device} is not here; leave it out to run on the CPU")
         try:
             config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
             refuse_unserved(config)
@@ -100,7 +102,7 @@ class LanguageModel:
         head = self._model.get_output_embeddings()
         return {path: m for path, m in self._model.named_modules() if isinstance(m, torch.nn.Linear) and m is not head}
 
-    def forward(self, tokens: Tensor, positions: Tensor, keep: Tensor, paged: PagedAttention) -> tuple[Tensor, Tensor]:
+    def forward(self, tokens: Tensor, positions: Tensor, keep: Tensor, paged: Attention) -> tuple[Tensor, Tensor]:
         """Logits (fp32 or better) of the packed tokens at the indices `keep`: len(keep) x vocabulary; and for every
         token whether its last hidden state is finite.
 

@@ -93,3 +93,9 @@ def test_without_a_network_a_hub_id_says_what_to_do(monkeypatch: pytest.MonkeyPa
         Engine.from_pretrained("agon-tests/no-such-model")
     with pytest.raises(SetupError, match="neither a folder nor a hub id"):
         Engine.from_pretrained("no such model")
+
+
+def test_a_device_that_is_not_here_is_refused(folder: Path) -> None:
+    for device in ("mps", "tpu"):
+        with pytest.raises(SetupError, match=f"the device {device} is not here"):
+            Engine.from_pretrained(folder, device=device)
