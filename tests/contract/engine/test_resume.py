@@ -1,6 +1,7 @@
 """A request that is resumed anywhere goes on exactly: the same tokens, the same text, one end."""
 
 import pytest
+import torch
 
 from agon.engine.events import Finished, Tokens
 from agon.engine.params import Request
@@ -69,3 +70,18 @@ def test_a_resumed_request_whose_choices_have_all_ended_only_finishes() -> None:
     engine = make_engine(page_size=4)
     events = run(engine, Request("r", PROMPT, SamplingParams(max_tokens=2), ((5, 6),), ("length",)))["r"]
     assert [type(event).__name__ for event in events] == ["Admitted", "Finished"]
+
+
+def test_in_bfloat16_every_sent_token_is_kept_and_the_rest_goes_on_behind_them() -> None:
+    engine = make_engine(dtype=torch.bfloat16, page_size=4)
+    params = SamplingParams(temperature=1, seed=5, max_tokens=20, ignore_eos=True)
+    whole = told_tokens(run(engine, Request("r", PROMPT, params))["r"])
+    for cut in (1, 7, 19):
+        events = run(
+            make_engine(dtype=torch.bfloat16, page_size=4), Request("r", PROMPT, params, (tuple(whole[:cut]),))
+        )
+        told = [event for event in events["r"] if isinstance(event, Tokens)]
+        assert [event.at for event in told] == list(range(cut, 20))
+        end = events["r"][-1]
+        assert isinstance(end, Finished)
+        assert end.completion_tokens == 20

@@ -1,0 +1,96 @@
+"""Who computes what in a step: one budget, decodes first, interactive before batch, pages for all who run."""
+
+from itertools import count
+
+from agon.engine.pages import PagePool, root_of
+from agon.engine.params import Limits
+from agon.engine.scheduler import Scheduler
+from agon.engine.sequence import Drawing, Sequence
+
+SIZE = 4
+INTERACTIVE, BATCH = 0, 1
+_DRAWING = Drawing(temperature=0, top_k=0, top_p=1, seed=0, stop=(), end_ids=frozenset(), limit=100)
+_arrivals = count()
+
+
+def scheduler(pages: int, width: int = 4, budget: int = 16) -> Scheduler:
+    return Scheduler(PagePool(pages), Limits(page_size=SIZE, max_sequences=width, max_batch_tokens=budget))
+
+
+def sequence(key: str, length: int, priority: int = INTERACTIVE) -> Sequence:
+    """A prompt that nobody else has."""
+    arrival = next(_arrivals)
+    return Sequence(key, 0, (priority, arrival, 0), [arrival] * length, _DRAWING, root_of(None, ""))
+
+
+def step(plan: Scheduler) -> dict[str, int]:
+    """Plan a step, compute it and draw: how many tokens of whom."""
+    pieces = plan.plan()
+    for piece in pieces:
+        draws = piece.draws
+        plan.advance(piece)
+        if draws:
+            piece.sequence.tokens.append(9)
+    return {piece.sequence.key: piece.count for piece in pieces}
+
+
+def test_decodes_go_first_and_prompts_share_the_rest_of_the_budget() -> None:
+    plan = scheduler(pages=100)
+    plan.add(sequence("a", 3))
+    assert step(plan) == {"a": 3}
+    plan.add(sequence("b", 12))
+    plan.add(sequence("c", 20))
+    assert step(plan) == {"a": 1, "b": 12, "c": 3}
+    assert step(plan) == {"a": 1, "b": 1, "c": 14}
+    assert step(plan) == {"a": 1, "b": 1, "c": 3}
+
+
+def test_an_interactive_prompt_is_computed_before_a_batch_prompt_that_came_first() -> None:
+    plan = scheduler(pages=100)
+    plan.add(sequence("batch", 40, BATCH))
+    step(plan)
+    plan.add(sequence("interactive", 14))
+    assert step(plan) == {"interactive": 14, "batch": 2}
+
+
+def test_batch_makes_way_for_interactive_but_not_for_its_like() -> None:
+    plan = scheduler(pages=100, width=2)
+    for key in ("old", "new"):
+        plan.add(sequence(key, 5, BATCH))
+    assert step(plan) == {"old": 5, "new": 5}
+    plan.add(sequence("third", 5, BATCH))
+    assert step(plan) == {"old": 1, "new": 1}
+    plan.add(sequence("interactive", 5))
+    assert step(plan) == {"old": 1, "interactive": 5}
+    assert [waiting.key for waiting in plan.waiting] == ["new", "third"]
+
+
+def test_who_was_preempted_finds_what_it_had_computed() -> None:
+    plan = scheduler(pages=100, width=1)
+    plan.add(sequence("batch", 9, BATCH))
+    step(plan)
+    interactive = sequence("interactive", 5)
+    plan.add(interactive)
+    assert step(plan) == {"interactive": 5}
+    plan.remove(interactive)
+    assert step(plan) == {"batch": 2}  # of ten tokens two pages are still there
+
+
+def test_a_sequence_joins_only_when_those_who_run_keep_room_to_grow() -> None:
+    plan = scheduler(pages=5)
+    plan.add(sequence("a", 7))
+    plan.add(sequence("b", 12))
+    assert step(plan) == {"a": 7}  # two pages of five, and b would take the others
+    plan.remove(plan.running[0])
+    assert step(plan) == {"b": 12}
+
+
+def test_without_a_free_page_the_newest_of_the_lowest_priority_gives_way() -> None:
+    plan = scheduler(pages=4, width=3)
+    for key, priority in (("batch", BATCH), ("a", INTERACTIVE), ("b", INTERACTIVE)):
+        plan.add(sequence(key, 3, priority))
+    assert step(plan) == {"a": 3, "b": 3, "batch": 3}
+    assert step(plan) == {"a": 1, "b": 1, "batch": 1}
+    assert step(plan) == {"a": 1, "b": 1}  # with the last free page, and the one of batch
+    assert [running.key for running in plan.running] == ["a", "b"]
+    assert [waiting.key for waiting in plan.waiting] == ["batch"]
