@@ -13,6 +13,7 @@ from agon.ratings.bradley_terry import Fit, maximise
 from agon.ratings.cells import Array, Counts
 from agon.ratings.components import main_component
 from agon.ratings.intervals import SCALE, Anchor, Ratings
+from agon.ratings.quantiles import tail_of
 from agon.ratings.resampling import multinomial
 from agon.ratings.sums import PairSums
 
@@ -38,16 +39,13 @@ class Bootstrap:
 
         The error is the standard deviation over rounds. Rounds without the model, or the anchor, are left out.
         """
-        if not 0 < level < 1:
-            raise InvalidRequest(f"an interval's level lies between 0 and 1: {level}", param="level")
+        tail = tail_of(level)
         anchor = anchor or Anchor()
         base, rounds = self.fit.theta, self.theta
         if anchor.model is not None:
-            if anchor.model not in self.fit.models:
-                raise InvalidRequest(f"model {anchor.model!r} is not among the rated ones", param="model")
-            at = self.fit.models.index(anchor.model)
+            at = self.fit.index(anchor.model)
             base, rounds = base - base[at], rounds - rounds[:, at : at + 1]
-        lower, upper = np.nanquantile(rounds, [(1 - level) / 2, (1 + level) / 2], axis=0)
+        lower, upper = np.nanquantile(rounds, [tail, 1 - tail], axis=0)
         return Ratings(
             anchor.rating + SCALE * base,
             SCALE * np.nanstd(rounds, axis=0, ddof=1),

@@ -45,6 +45,13 @@ class Fit:
     parameter_error: float | None = None
     """Its standard error (sandwich)"""
 
+    def index(self, model: str) -> int:
+        """Where a model stands in the arrays. Raises `InvalidRequest` for one that was not fitted."""
+        try:
+            return self.models.index(model)
+        except ValueError:
+            raise InvalidRequest(f"model {model!r} is not among the rated ones", param="model") from None
+
     def difference_error(self, i: int, j: int) -> float:
         """The standard error of theta_i - theta_j."""
         v = self.covariance

@@ -4,7 +4,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from agon.errors import InvalidRequest
 from agon.ratings.bradley_terry import Fit
 from agon.ratings.cells import Array
 from agon.ratings.quantiles import normal_cdf, two_sided
@@ -71,7 +70,7 @@ def ratings(fitted: Fit, *, anchor: Anchor | None = None, level: float = 0.95) -
     anchor = anchor or Anchor()
     theta, variance = fitted.theta, np.diag(fitted.covariance)
     if anchor.model is not None:
-        r = _index(fitted, anchor.model)
+        r = fitted.index(anchor.model)
         theta = theta - theta[r]
         variance = variance + fitted.covariance[r, r] - 2 * fitted.covariance[:, r]
     error = SCALE * np.sqrt(np.maximum(variance, 0.0))
@@ -82,7 +81,7 @@ def ratings(fitted: Fit, *, anchor: Anchor | None = None, level: float = 0.95) -
 
 def difference(fitted: Fit, model: str, other: str, *, level: float = 0.95) -> Difference:
     """How far `model` is above `other`. Raises `InvalidRequest` for a model that the fit does not have."""
-    i, j = _index(fitted, model), _index(fitted, other)
+    i, j = fitted.index(model), fitted.index(other)
     estimate = SCALE * float(fitted.theta[i] - fitted.theta[j])
     error = SCALE * fitted.difference_error(i, j)
     half = two_sided(level, fitted.degrees) * error
@@ -115,9 +114,7 @@ def simultaneous(fitted: Fit, *, level: float = 0.95, draws: int = 4000, seed: i
     two_sided(level, fitted.degrees)
     m = len(fitted.theta)
     rng = np.random.default_rng(seed)
-    values, vectors = np.linalg.eigh(fitted.covariance)
-    root = vectors * np.sqrt(np.maximum(values, 0.0))
-    noise = root @ rng.standard_normal((m, draws))
+    noise = normal_draws(rng, fitted.covariance, draws)
     if np.isfinite(fitted.degrees):
         noise *= np.sqrt(fitted.degrees / rng.chisquare(fitted.degrees, draws))
     noise = noise.astype(np.float32)
@@ -129,6 +126,13 @@ def simultaneous(fitted: Fit, *, level: float = 0.95, draws: int = 4000, seed: i
         apart *= per_error[i, i + 1 :, None]
         np.maximum(largest, apart.max(axis=0), out=largest)
     return float(np.quantile(largest, level))
+
+
+def normal_draws(rng: np.random.Generator, covariance: Array, draws: int) -> Array:
+    """(M, draws) normal errors with this covariance (M, M), which may be singular."""
+    values, vectors = np.linalg.eigh(covariance)
+    noise: Array = (vectors * np.sqrt(np.maximum(values, 0.0))) @ rng.standard_normal((len(values), draws))
+    return noise
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,10 +154,3 @@ def rank_ranges(fitted: Fit, critical: float) -> RankRanges:
     np.fill_diagonal(above, False)
     m = len(fitted.theta)
     return RankRanges(1 + above.sum(axis=0), m - above.sum(axis=1))
-
-
-def _index(fitted: Fit, model: str) -> int:
-    try:
-        return fitted.models.index(model)
-    except ValueError:
-        raise InvalidRequest(f"model {model!r} is not among the rated ones", param="model") from None

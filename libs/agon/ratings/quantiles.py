@@ -17,17 +17,22 @@ def normal_cdf(x: Array) -> Array:
     return np.array(flat).reshape(np.shape(x))
 
 
+def tail_of(level: float) -> float:
+    """What an interval of this level leaves out on either side. Raises `InvalidRequest` outside (0, 1)."""
+    if not 0 < level < 1:
+        raise InvalidRequest(f"an interval's level lies between 0 and 1: {level}", param="level")
+    return (1 - level) / 2
+
+
 def two_sided(level: float, degrees: float = math.inf) -> float:
     """How many standard errors an interval of this level reaches to either side.
 
     Student's t with `degrees` of freedom, normal for infinitely many. Raises `InvalidRequest` for a level outside
     (0, 1), and for fewer than one degree of freedom.
     """
-    if not 0 < level < 1:
-        raise InvalidRequest(f"an interval's level lies between 0 and 1: {level}", param="level")
+    tail = tail_of(level)
     if not degrees >= 1:
         raise InvalidRequest(f"an interval needs at least two clusters: {degrees:g} degrees of freedom")
-    tail = (1 - level) / 2
     z = -_NORMAL.inv_cdf(tail)
     if math.isinf(degrees):
         return z

@@ -14,7 +14,8 @@ import numpy as np
 from agon.errors import InvalidRequest
 from agon.ratings.bradley_terry import Fit
 from agon.ratings.cells import Array
-from agon.ratings.intervals import SCALE, Anchor
+from agon.ratings.intervals import SCALE, Anchor, normal_draws
+from agon.ratings.quantiles import tail_of
 
 _cdf = NormalDist().cdf
 _DRAWS = 20_000
@@ -41,18 +42,13 @@ def best_of(
     Raises `InvalidRequest` for fewer than two variants, one that the fit does not have, or the anchor among them.
     """
     anchor = anchor or Anchor()
-    if not 0 < level < 1:
-        raise InvalidRequest(f"an interval's level lies between 0 and 1: {level}", param="level")
-    for name in [*variants, *([anchor.model] if anchor.model else [])]:
-        if name not in fitted.models:
-            raise InvalidRequest(f"model {name!r} is not among the rated ones", param="model")
     if len(set(variants)) < 2 or anchor.model in variants:
         raise InvalidRequest("a selection needs at least two different variants, none of them the anchor")
     contrast = np.zeros((len(variants), len(fitted.models)))
     for row, name in enumerate(variants):
-        contrast[row, fitted.models.index(name)] = SCALE
+        contrast[row, fitted.index(name)] = SCALE
         if anchor.model is not None:
-            contrast[row, fitted.models.index(anchor.model)] = -SCALE
+            contrast[row, fitted.index(anchor.model)] = -SCALE
     x = contrast @ fitted.theta
     covariance = contrast @ fitted.covariance @ contrast.T
     best = int(np.argmax(x))
@@ -67,7 +63,7 @@ def best_of(
     low = max((bound for bound, below in bounds if below), default=-np.inf)
     high = min((bound for bound, below in bounds if not below), default=np.inf)
 
-    alpha = 1 - level
+    alpha = 2 * tail_of(level)
     beta = alpha / 10
     reach = _simultaneous(covariance, 1 - beta, seed) * error
     y = float(x[best])
@@ -93,9 +89,6 @@ def _root(falling: Callable[[float], float], value: float, low: float, high: flo
 
 def _simultaneous(covariance: Array, level: float, seed: int) -> float:
     """The quantile of the largest |error| among the variants, in standard errors."""
-    values, vectors = np.linalg.eigh(covariance)
-    noise = (vectors * np.sqrt(np.maximum(values, 0.0))) @ np.random.default_rng(seed).standard_normal(
-        (len(values), _DRAWS)
-    )
+    noise = normal_draws(np.random.default_rng(seed), covariance, _DRAWS)
     errors = np.sqrt(np.diag(covariance))
     return float(np.quantile(np.abs(noise / np.where(errors > 0, errors, np.inf)[:, None]).max(axis=0), level))

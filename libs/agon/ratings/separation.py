@@ -4,7 +4,6 @@ import math
 
 import numpy as np
 
-from agon.errors import InvalidRequest
 from agon.ratings.bradley_terry import Fit
 from agon.ratings.quantiles import two_sided
 from agon.ratings.sums import PairSums
@@ -20,10 +19,7 @@ def votes_to_separate(fitted: Fit, sums: PairSums, model: str, other: str, *, le
     its score with the share t of ties among all votes; n of them turn the variance v of the difference into
     v / (1 + n v I^2 / J). None where the two are level, or it would take more than a billion.
     """
-    for name in (model, other):
-        if name not in fitted.models:
-            raise InvalidRequest(f"model {name!r} is not among the rated ones", param="model")
-    i, j = fitted.models.index(model), fitted.models.index(other)
+    i, j = fitted.index(model), fitted.index(other)
     gap = abs(float(fitted.theta[i] - fitted.theta[j]))
     variance = fitted.difference_error(i, j) ** 2
     needed = (gap / two_sided(level, fitted.degrees)) ** 2
