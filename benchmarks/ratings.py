@@ -38,6 +38,7 @@ WHAT = {
 }
 WITHOUT_INTERVALS = {"evalica", "choix", "leaderbot"}
 FASTCHAT = "fastchat"
+COMPILED = {"arena-rank"}
 
 
 @dataclass
@@ -113,6 +114,8 @@ class Bench:
         ours, theirs = self.runs.get((case, job, "agon")), self.runs.get((case, job, peer))
         if ours is None or theirs is None:
             return None
+        if not cold and peer in COMPILED and len(theirs.seconds) < 2:
+            return None  # its only repetition compiled
         return (theirs.cold if cold else theirs.best) * 100 / theirs.rounds / ours.best
 
 
@@ -234,8 +237,7 @@ def main() -> None:
         "aims": rows,
     }
     if options.quick or options.only or options.engine:
-        print(json.dumps(rows, indent=1))
-        return
+        return  # a part of the figures does not replace all of them
     save("ratings", figures)
     (RESULTS / "ratings.svg").write_text(bars(figures, big), encoding="utf-8")
 
