@@ -36,7 +36,8 @@ WHAT = {
     BOOTSTRAP: "strings to a board with 100 bootstrap rounds",
     STYLE: "strings and four features to a board with style controlled and sandwich intervals",
 }
-WITHOUT_INTERVALS = {"evalica", "choix", "leaderbot"}
+WITHOUT_INTERVALS = {"evalica", "choix", "leaderbot", "fastchat"}
+"""Engines whose board is a point fit alone; FastChat's intervals are its bootstrap's."""
 FASTCHAT = "fastchat"
 COMPILED = {"arena-rank"}
 

@@ -23,13 +23,13 @@ TITLES = {
 
 def bars(figures: dict[str, Any], case: str) -> str:
     """One group of bars for each job of a case; a peer's is its best (warm) time."""
-    groups: list[tuple[str, list[tuple[str, float]]]] = []
+    groups: list[tuple[str, str, list[tuple[str, float]]]] = []
     for job, title in TITLES.items():
         runs = [run for run in figures["runs"] if run["case"] == case and run["job"] == job]
         times = [(run["engine"], min(run["seconds"][1:] or run["seconds"]) * 100 / run["rounds"]) for run in runs]
         if times:
-            groups.append((title, sorted(times, key=lambda pair: pair[1])))
-    values = [seconds for _, times in groups for _, seconds in times] or [1.0]
+            groups.append((job, title, sorted(times, key=lambda pair: pair[1])))
+    values = [seconds for *_, times in groups for _, seconds in times] or [1.0]
     low, high = floor(log10(min(values))), ceil(log10(max(values)))
 
     def x(seconds: float) -> float:
@@ -37,20 +37,20 @@ def bars(figures: dict[str, Any], case: str) -> str:
 
     size = figures["cases"][case]
     title = f"Seconds for {size['votes']:,} votes on {size['models']:,} models, less is better"
-    height = 70 + sum(34 + _ROW * len(times) for _, times in groups)
+    height = 70 + sum(34 + _ROW * len(times) for *_, times in groups)
     parts = [f'<text x="16" y="26" font-size="16" font-weight="600">{escape(title)}</text>']
     for power in range(low, high + 1):
         at = x(10.0**power)
         parts.append(f'<line class="grid" x1="{at:.0f}" x2="{at:.0f}" y1="58" y2="{height - 8}"/>')
         parts.append(f'<text class="soft" text-anchor="middle" x="{at:.0f}" y="50">{10.0**power:g} s</text>')
     y = 66.0
-    for heading, times in groups:
+    for job, heading, times in groups:
         parts.append(f'<text x="16" y="{y + 16:.0f}" font-weight="600">{escape(heading)}</text>')
         y += 28
         ours = dict(times).get("agon")
         for engine, seconds in times:
-            without = ", no intervals" if engine in figures["without_intervals"] else ""
-            ratio = f"  {seconds / ours:.0f}×" if ours and engine != "agon" else ""
+            without = ", no intervals" if job == "board" and engine in figures["without_intervals"] else ""
+            ratio = f", {seconds / ours:.0f}×" if ours and engine != "agon" else ""
             kind = "agon-bar" if engine == "agon" else "bar"
             end = max(x(seconds), _LEFT + 3)
             parts.append(
