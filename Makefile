@@ -47,6 +47,9 @@ lint: setup ## Style and types.
 fuzz: setup ## 100,000 malformed bodies to the API; COUNT=N for another number.
 	@AGON_FUZZ=$${COUNT:-100000} $(BIN)/pytest -q --timeout 3600 tests/unit/agon_ingress/test_fuzz.py
 
+clients: setup ## Other people's clients (docs/clients) against a running stack; ARGS="--url http://HOST:PORT".
+	@$(BIN)/python benchmarks/clients.py $(ARGS)
+
 bench: setup ## Every figure of the README, measured here; results go to benchmarks/results.
 	@for script in bus_latency bus_throughput memory engine ratings; do $(BIN)/python benchmarks/$$script.py || exit 1; done
 
