@@ -176,3 +176,18 @@ def test_the_digest_changes_with_everything_that_decides_an_answer(folder: Path,
     with (copy / name).open("ab") as file:
         file.write(b" ")
     assert before != folder_digest(copy, "float32")
+
+
+def test_a_tenant_finds_its_own_prompts_in_the_cache_and_nobody_elses(backend: EngineBackend) -> None:
+    def cached(**fields: Any) -> int:
+        prompt = [{"role": "user", "content": "the quick brown fox jumps over the lazy dog"}]
+        end = run(backend, job(messages=prompt, max_tokens=2, **fields))[-1]
+        assert isinstance(end, Finished)
+        return end.cached_tokens
+
+    assert cached() == 0
+    found = cached()
+    assert found >= 16
+    assert cached(tenant="another") == cached(cache_salt="mine") == 0
+    assert cached(tenant="another") == cached(cache_salt="mine") == found
+    assert backend.load().prefix_hits == 3 * found
