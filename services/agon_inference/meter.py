@@ -48,6 +48,9 @@ class LoadMeter:
         self._queries = metrics.counter("prefix_cache_queries").labels(model)
         self._hits = metrics.counter("prefix_cache_hits").labels(model)
         self._preemptions = metrics.counter("num_preemptions").labels(model)
+        self._kept = metrics.gauge("guides_kept").labels(model)
+        self._asked = metrics.counter("guides_asked").labels(model)
+        self._compiled = metrics.counter("guides_compiled").labels(model)
         self._last = Load(0, 0, 0)
 
     def look(self, load: Load) -> None:
@@ -57,4 +60,7 @@ class LoadMeter:
         self._queries.inc(load.prefix_queries - self._last.prefix_queries)
         self._hits.inc(load.prefix_hits - self._last.prefix_hits)
         self._preemptions.inc(load.preemptions - self._last.preemptions)
+        self._kept.set(load.guides_kept)
+        self._asked.inc(load.guides_asked - self._last.guides_asked)
+        self._compiled.inc(load.guides_compiled - self._last.guides_compiled)
         self._last = load

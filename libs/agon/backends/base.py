@@ -85,6 +85,12 @@ class Load:
     """... and how many of them it found there."""
     preemptions: int = 0
     """How often a running sequence has given its pages back so far."""
+    guides_kept: int = 0
+    """Forms of answers that are compiled and in memory."""
+    guides_asked: int = 0
+    """Answers that were to follow one so far, ..."""
+    guides_compiled: int = 0
+    """... and how many forms were compiled for them."""
 
 
 class Backend(Protocol):

@@ -112,10 +112,11 @@ class EngineBackend:
 
     def load(self) -> Load:
         running, waiting = self.engine.counts
-        done = self.engine.scheduler
+        done, grammars = self.engine.scheduler, self.engine.grammars
         return Load(
             running, waiting, self.engine.limits.max_sequences, self.engine.cache_used,
             done.prefix_queries, done.prefix_hits, done.preemptions,
+            grammars.kept, grammars.counts.asked, grammars.counts.compiled,
         )  # fmt: skip
 
     def step(self) -> Sequence[Event]:

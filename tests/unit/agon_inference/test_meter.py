@@ -10,15 +10,41 @@ def values(metrics: Metrics) -> dict[str, float]:
         sample.name.removeprefix("agon_"): sample.value
         for family in metrics.registry.collect()
         for sample in family.samples
-        if sample.name.endswith(("_total", "_sum", "_perc", "_running", "_waiting"))
+        if sample.name.endswith(("_total", "_sum", "_perc", "_running", "_waiting", "_kept"))
     }
 
 
 def test_counters_grow_by_what_was_counted_since_the_last_look() -> None:
     metrics = Metrics()
     meter = LoadMeter(metrics, "tiny")
-    meter.look(Load(2, 5, 8, 0.25, prefix_queries=100, prefix_hits=40, preemptions=1))
-    meter.look(Load(1, 0, 8, 0.5, prefix_queries=150, prefix_hits=80, preemptions=1))
+    meter.look(
+        Load(
+            2,
+            5,
+            8,
+            0.25,
+            prefix_queries=100,
+            prefix_hits=40,
+            preemptions=1,
+            guides_kept=1,
+            guides_asked=4,
+            guides_compiled=1,
+        )
+    )
+    meter.look(
+        Load(
+            1,
+            0,
+            8,
+            0.5,
+            prefix_queries=150,
+            prefix_hits=80,
+            preemptions=1,
+            guides_kept=2,
+            guides_asked=9,
+            guides_compiled=2,
+        )
+    )
     assert values(metrics) == {
         "num_requests_running": 1,
         "num_requests_waiting": 0,
@@ -26,6 +52,9 @@ def test_counters_grow_by_what_was_counted_since_the_last_look() -> None:
         "prefix_cache_queries_total": 150,
         "prefix_cache_hits_total": 80,
         "num_preemptions_total": 1,
+        "guides_kept": 2,
+        "guides_asked_total": 9,
+        "guides_compiled_total": 2,
     }
 
 
