@@ -133,7 +133,7 @@ async def test_a_record_without_an_id_becomes_one_dead_letter_and_nothing_stops(
         ({"messages": "wrong type"}, "invalid_request", None),
         ({"messages": []}, "invalid_request", None),
         ({"temperature": 99}, "invalid_request", None),
-        ({"tools": [{"type": "function"}]}, "unsupported_parameter", "unsupported_parameter"),
+        ({"functions": [{"name": "f"}]}, "unsupported_parameter", "unsupported_parameter"),
         ({"model": "nobody-knows-it"}, "unknown_model", "model_not_found"),
     ],
 )
