@@ -20,7 +20,7 @@ from typing import Any
 from engine_cuda import cuda
 from engine_figures import Aims, Figures, table
 from engine_peers import available
-from engine_workloads import Item, arriving, conversations, make_adapters, make_model, mixed
+from engine_workloads import SCHEMA, Item, arriving, conversations, make_adapters, make_model, mixed
 from stack import machine, save
 
 RUNNERS = Path(__file__).with_name("engine_runners.py")
@@ -191,6 +191,15 @@ def adapters(bench: Bench) -> None:
     bench.aims.at_least("adapters: 16 different over none", many.rate / none.rate, 0.6)
 
 
+def guided(bench: Bench) -> None:
+    """The requests of `tiny`, drawn at temperature 1, as free text and each under a JSON schema."""
+    items = mixed("tiny", 8 if bench.quick else 64)
+    free = bench.run("guided", "free text", "agon", "tiny", items, temperature=1)
+    schema = bench.run("guided", "JSON schema", "agon", "tiny", items, temperature=1, schema=SCHEMA)
+    bench.show("guided", free.label, f"guided: {len(items)} mixed requests at once, temperature 1")
+    bench.aims.at_least("guided: JSON schema over free text", schema.rate / free.rate, 0.85)
+
+
 def best(candidates: Iterable[Figures]) -> Figures:
     """The one with the most tokens per second."""
     return max(candidates, key=lambda figures: figures.rate)
@@ -202,6 +211,7 @@ WORKLOADS: dict[str, Callable[[Bench], None]] = {
     "arrivals": arrivals,
     "chat": chat,
     "adapters": adapters,
+    "guided": guided,
 }
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from agon.engine import Engine, Finished, Limits, Request, SamplingParams, Tokens
+from agon.engine import Engine, Finished, Guide, Limits, Request, SamplingParams, Tokens
 from engine_peers import Timeline, load_transformers
 from engine_workloads import Item
 
@@ -35,6 +35,7 @@ def agon(folder: str, items: Sequence[Item], options: dict[str, Any]) -> dict[st
     engine = Engine.from_pretrained(folder, limits, dtype=options.get("dtype", "float32"))
     for name, path in options.get("adapters", {}).items():
         engine.load_adapter(name, path)
+    guide = Guide.json_schema(options["schema"]) if "schema" in options else None
     _warm(engine)
     watched = Watched(engine)
     timeline = Timeline(items)
@@ -43,7 +44,7 @@ def agon(folder: str, items: Sequence[Item], options: dict[str, Any]) -> dict[st
     while waiting or engine.busy:
         while waiting and items[waiting[0]].at <= timeline.now:
             index = waiting.pop(0)
-            engine.submit(_request(str(index), items[index]))
+            engine.submit(_request(str(index), items[index], guide=guide, temperature=options.get("temperature", 0)))
         if not engine.busy:
             time.sleep(max(0.0, items[waiting[0]].at - timeline.now))
             continue
@@ -95,8 +96,8 @@ def chat(folder: str, conversations: Sequence[Sequence[Item]], options: dict[str
     return timeline.result() | {"arrivals": arrivals, "cached_tokens": cached}
 
 
-def _request(key: str, item: Item, salt: str = "") -> Request:
-    params = SamplingParams(temperature=0, max_tokens=item.limit, ignore_eos=True)
+def _request(key: str, item: Item, salt: str = "", guide: Guide | None = None, temperature: float = 0) -> Request:
+    params = SamplingParams(temperature=temperature, seed=int(key), max_tokens=item.limit, ignore_eos=True, guide=guide)
     return Request(key, item.prompt, params, adapter=item.adapter, salt=salt)
 
 

@@ -66,6 +66,24 @@ def make_model(shape: str, folder: Path) -> Path:
     return folder
 
 
+SCHEMA: dict[str, Any] = {
+    "type": "array",
+    "minItems": 200,
+    "items": {
+        "type": "object",
+        "properties": {
+            "name": {"type": "string", "maxLength": 40},
+            "age": {"type": "integer", "minimum": 0, "maximum": 150},
+            "tags": {"type": "array", "items": {"type": "string", "maxLength": 12}, "minItems": 2, "maxItems": 8},
+            "city": {"enum": ["Rome", "Oslo", "Lima"]},
+        },
+        "required": ["name", "age", "tags", "city"],
+        "additionalProperties": False,
+    },
+}
+"""What an application would ask for, and so long that no answer ends before its limit: as many tokens as free text."""
+
+
 def make_adapters(shape: str, folder: Path, count: int, rank: int = 8) -> dict[str, str]:
     """So many random LoRA adapters of the model's linear layers, by name, as peft saves them."""
     import torch
