@@ -5,16 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import Any
 
-import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
-
+from agon.engine import Engine, SamplingParams
 from agon.nano.skills import SKILLS, Item
 
 ITEMS = 100
 SEED = 2026
-BATCH = 210
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,33 +24,25 @@ class Score:
 
 
 class Answers:
-    """A saved model that answers chats with transformers' own `generate`, in fp32."""
+    """A saved model that answers chats as agon serves it: our engine, in fp32."""
 
-    def __init__(self, folder: Path) -> None:
-        self.tokenizer: Any = AutoTokenizer.from_pretrained(folder)
-        self.model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    def __init__(self, folder: Path, dtype: str = "float32") -> None:
+        self.engine = Engine.from_pretrained(folder, dtype=dtype)
 
     def __call__(self, items: Sequence[Item], greedy: bool) -> list[tuple[str, bool]]:
-        """For each item the answer, and whether it ended by itself."""
-        prompts = [
-            self.tokenizer.apply_chat_template(
-                [dict(message) for message in item.messages], tokenize=False, add_generation_prompt=True
-            )
+        """For each item the answer, and whether it ended by itself; greedy, or at the model's default temperature."""
+        temperature = 0.0 if greedy else None
+        params = [
+            # An answer that is half as long again as any right one is lost; do not wait for its end.
+            SamplingParams(temperature=temperature, seed=SEED, max_tokens=self._length(item) * 3 // 2 + 16)
             for item in items
         ]
-        batch = self.tokenizer(prompts, return_tensors="pt", padding=True, padding_side="left")
-        longest = max(len(ids) for ids in self.tokenizer([item.answer for item in items])["input_ids"])
-        # An answer that is half as long again as any right one is lost; do not wait for its end.
-        limits = {"max_new_tokens": longest * 3 // 2 + 16}
-        with torch.inference_mode():
-            if greedy:
-                out = self.model.generate(**batch, **limits, do_sample=False, temperature=None, top_p=None)
-            else:
-                out = self.model.generate(**batch, **limits)
-        new = out[:, batch["input_ids"].shape[1] :]
-        texts = self.tokenizer.batch_decode(new, skip_special_tokens=True)
-        ended = (new == self.tokenizer.eos_token_id).any(dim=1).tolist()
-        return list(zip(texts, ended, strict=True))
+        answers = self.engine.generate([item.messages for item in items], params)
+        return [(answer.text, answer.finish_reason == "stop") for answer in answers]
+
+    def _length(self, item: Item) -> int:
+        """Tokens of the right answer."""
+        return len(self.engine.tokenizer.encode(item.answer, self.engine.context_length))
 
 
 def questions(skill: str, count: int = ITEMS) -> list[Item]:
@@ -71,20 +59,16 @@ def questions(skill: str, count: int = ITEMS) -> list[Item]:
     return [*found.values(), *more][:count]
 
 
-def measure(folder: Path, count: int = ITEMS) -> dict[str, Score]:
+def measure(folder: Path, count: int = ITEMS, dtype: str = "float32") -> dict[str, Score]:
     """The scores of a saved model, by skill."""
-    answer = Answers(folder)
-    torch.manual_seed(SEED)
-    # Items with answers of like length go together: a batch runs until its longest answer has ended.
-    items = sorted((item for skill in SKILLS for item in questions(skill, count)), key=lambda item: len(item.answer))
+    answer = Answers(folder, dtype)
+    items = [item for skill in SKILLS for item in questions(skill, count)]
     right: dict[bool, Counter[str]] = {True: Counter(), False: Counter()}
     ended: Counter[str] = Counter()
-    for start in range(0, len(items), BATCH):
-        part = items[start : start + BATCH]
-        for greedy in (True, False):
-            for item, (text, has_ended) in zip(part, answer(part, greedy), strict=True):
-                right[greedy][item.skill] += has_ended and item.is_right(text)
-                ended[item.skill] += greedy and has_ended
+    for greedy in (True, False):
+        for item, (text, has_ended) in zip(items, answer(items, greedy), strict=True):
+            right[greedy][item.skill] += has_ended and item.is_right(text)
+            ended[item.skill] += greedy and has_ended
     return {
         skill: Score(right[True][skill] / count, right[False][skill] / count, ended[skill] / count) for skill in SKILLS
     }

@@ -22,8 +22,8 @@ class Recipe:
     minutes: float
     grows: str | None = None
     """The model that this one begins as, of the same width: what that has learned need not be learned again."""
-    rows: int = 8
-    """Rows of 256 tokens in a batch."""
+    rows: int = 4
+    """Rows of 512 tokens in a batch: the longest stories fit."""
     rate: float = 0.02
     """Muon's learning rate at the top; AdamW's is a fixed share of it."""
 

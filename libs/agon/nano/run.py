@@ -110,8 +110,8 @@ class Run:
     def _batch(self, done: float) -> Batch:
         level = min(1.0, self._level_from + done / FULL_LEVEL_AT)
         if done < LONG_FROM:
-            return self._corpus.batch(self._step, self.recipe.rows, 256, level, going_on=0.3)
-        return self._corpus.batch(self._step, max(1, self.recipe.rows // 3), 768, level, going_on=0.8)
+            return self._corpus.batch(self._step, self.recipe.rows, 512, level, going_on=0.3)
+        return self._corpus.batch(self._step, max(1, self.recipe.rows // 2), 1024, level, going_on=0.8)
 
     def _learn(self, batch: Batch, share: float) -> float:
         for group, top in self._tops:
