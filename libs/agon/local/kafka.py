@@ -149,12 +149,11 @@ class KafkaServer(Server):
         partial = self.folder / "logs.partial"
         await asyncio.to_thread(shutil.rmtree, partial, ignore_errors=True)
         await asyncio.to_thread(self._write_settings, partial)
-        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
         arguments = [
             "kafka.tools.StorageTool",
             "format",
             "-t",
-            cluster,
+            cluster_id(),
             "-c",
             str(self._settings),
             "--ignore-formatted",
@@ -197,3 +196,10 @@ def _archive_place(java_version: str) -> Path:
 def _environment() -> dict[str, str]:
     """Without variables that add options to every Java: they print a line, and change what was measured."""
     return {k: v for k, v in os.environ.items() if k not in ("JAVA_TOOL_OPTIONS", "_JAVA_OPTIONS", "CLASSPATH")}
+
+
+def cluster_id() -> str:
+    """16 random bytes as Kafka writes them, never with a dash in front: its tools would take that for an option."""
+    while (name := base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()).startswith("-"):
+        pass
+    return name

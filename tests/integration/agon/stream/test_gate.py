@@ -43,7 +43,7 @@ async def test_one_call_serves_many_requests_and_publishes_once_per_ingress(
         first, second = map(msgspec.msgpack.decode, await messages(pubsub))
     told = {group[0]: group for group in first + second}
     assert {len(first), len(second)} == {7}
-    assert told["t/r3"][2:] == [0, [[1, "t/r3", 1, 0, 0, "delta", [[3], "ééé", None]]]]
+    assert told["t/r3"][2:] == [0, [[1, "t/r3", 1, 0, 0, "delta", [[3], "ééé", None, None, None]]]]
     assert "t/r2" not in told
     assert len(await writer.gate.frames("t", "r2")) == 1
 

@@ -37,7 +37,7 @@ def test_all_models_are_there_and_fit_the_repository() -> None:
 @EVERY
 def test_a_model_loads_and_ends_its_answer(name: str) -> None:
     answer = Answers(models()[name])
-    assert answer.model.dtype == torch.float32
+    assert answer.engine.model.dtype == torch.float32
     assert json.loads((models()[name] / "config.json").read_text())["dtype"] == "float16"
     [(text, has_ended)] = answer(questions("identity", 1), greedy=True)
     assert has_ended
