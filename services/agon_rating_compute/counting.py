@@ -1,7 +1,7 @@
 """Judged votes into pair cells. `seq` makes it exact: each vote once and none left out, whatever Kafka repeats."""
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pydantic import TypeAdapter, ValidationError
@@ -12,6 +12,7 @@ from agon.errors import InvalidRequest
 from agon.messages import JudgedVote, VoteExcluded, VoteRetracted
 from agon.ratings import CELL
 from agon.store import cells
+from agon.store.cells import Changes, Key
 from agon.store.offsets import Offsets
 from agon.store.pool import Connection, Pool
 from agon.store.relays import judged_between
@@ -19,6 +20,9 @@ from agon.store.votes import Arena
 from agon.telemetry import Metrics
 
 _judged_vote: TypeAdapter[JudgedVote] = TypeAdapter(JudgedVote)
+
+AT_ONCE = 5000
+"""Votes in memory at a time where they are read from the table."""
 
 
 def read(record: Record) -> JudgedVote:
@@ -31,9 +35,9 @@ def read(record: Record) -> JudgedVote:
         raise InvalidRequest(f"{'.'.join(map(str, first['loc']))}: {first['msg']}", code=code) from error
 
 
-def changes(votes: Sequence[JudgedVote]) -> dict[tuple[str, str, str], list[int]]:
+def changes(votes: Sequence[JudgedVote]) -> dict[Key, list[int]]:
     """What votes add to the cells: (slice, left, right) -> four counts. Pure."""
-    found: dict[tuple[str, str, str], list[int]] = defaultdict(lambda: [0, 0, 0, 0])
+    found: dict[Key, list[int]] = defaultdict(lambda: [0, 0, 0, 0])
     for vote in votes:
         if isinstance(vote, VoteExcluded):
             continue
@@ -49,7 +53,7 @@ class Counted:
     arena: Arena
     before: int
     after: int
-    changes: Mapping[tuple[str, str, str], Sequence[int]]
+    changes: Changes
 
 
 class Counting:
@@ -85,13 +89,26 @@ class Counting:
         last = new[-1].seq
         if len(new) != last - mark:
             # Kafka lost some (retention, a topic made anew); the table has them all.
-            new = await judged_between(connection, arena, mark, last)
-            if len(new) != last - mark:
-                raise InvalidRequest(
-                    f"{arena[0]}/{arena[1]} has {len(new)} of the votes {mark + 1} to {last}: this record is not of "
-                    "this database",
-                    code="unknown_vote",
-                )
-        added = changes(new)
+            added = await _changes_between(connection, arena, mark, last)
+        else:
+            added = changes(new)
         await cells.add(connection, arena, added, last)
         return [Counted(arena, mark, last, added)]
+
+
+async def _changes_between(connection: Connection, arena: Arena, after: int, to: int) -> dict[Key, list[int]]:
+    """What the votes of the table with `after` < seq <= `to` add, however many: they are read block by block."""
+    found: dict[Key, list[int]] = {}
+    while after < to:
+        end = min(after + AT_ONCE, to)
+        votes = await judged_between(connection, arena, after, end)
+        if len(votes) != end - after:
+            raise InvalidRequest(
+                f"{arena[0]}/{arena[1]} has {len(votes)} of the votes {after + 1} to {end}: a record of vote {to} is "
+                "not of this database",
+                code="unknown_vote",
+            )
+        for key, counts in changes(votes).items():
+            found[key] = [a + b for a, b in zip(found.get(key, (0, 0, 0, 0)), counts, strict=True)]
+        after = end
+    return found

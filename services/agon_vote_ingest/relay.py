@@ -55,15 +55,19 @@ class Relay:
 
     async def _relay(self, producer: AIOKafkaProducer, bell: Bell) -> None:
         while True:
+            moved = False
             for arena in await unrelayed(self._pool):
 
                 async def publish(votes: Sequence[Outgoing], arena: Arena = arena) -> None:
                     async with asyncio.timeout(self._settings.relay_timeout.total_seconds()):
                         await self._publish(producer, arena, votes)
 
-                while last := await relay(self._pool, arena, publish, _MOST):
+                # One batch, then the next arena's: one that never runs dry would hold up all others.
+                if last := await relay(self._pool, arena, publish, _MOST):
                     self._metrics.gauge("relay_watermark").labels(arena[1]).set(last)
-            await bell.wait(self._settings.relay_every.total_seconds())
+                    moved = True
+            if not moved:
+                await bell.wait(self._settings.relay_every.total_seconds())
 
     async def _publish(self, producer: AIOKafkaProducer, arena: Arena, votes: Sequence[Outgoing]) -> None:
         """Acknowledged by Kafka when it returns. The key is the arena, so that its votes keep their order."""

@@ -47,9 +47,9 @@ def stopped_inside_the_transaction() -> None:
     original = votes.append
     stopped = False
 
-    async def append(connection: Any, rows: Any) -> None:
+    async def append(connection: Any, rows: Any, leaves: Any) -> None:
         nonlocal stopped
-        await original(connection, rows)
+        await original(connection, rows, leaves)
         if rows and not stopped:
             stopped = True
             os.kill(os.getpid(), signal.SIGSTOP)

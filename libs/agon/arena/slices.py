@@ -77,7 +77,8 @@ def _built_in(facts: Facts, own_categories: Sequence[str]) -> list[str]:
     elif not facts.imported:
         found.append(f"language-{UNKNOWN}")
     if facts.categories is not None:
-        known = [name for name in facts.categories if name in CATEGORIES or name in own_categories]
+        # Each once: an import may repeat itself, and its vote would count twice.
+        known = [name for name in dict.fromkeys(facts.categories) if name in CATEGORIES or name in own_categories]
         found += [f"category-{name}" for name in known] or [f"category-{OTHER}"]
     elif not facts.imported:
         found.append(f"category-{UNKNOWN}")

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import click
 
@@ -120,7 +121,7 @@ def simulate(
       agon simulate --votes 500
     """
     url = find_url(url, data)
-    before = get(url, f"/arena/leaderboard?arena={arena}")
+    before = get(url, f"/arena/leaderboard?arena={quote(arena)}")
     began = time.monotonic()
     tally = Tally()
     with _progress(votes, quiet=as_json) as told:
@@ -178,7 +179,7 @@ def _board(url: str, arena: str, as_of: int) -> Any:
     """The board, once it knows the vote with this number; or as it is, if that takes too long."""
     ends_at = time.monotonic() + BOARD_SECONDS
     while True:
-        board = get(url, f"/arena/leaderboard?arena={arena}")
+        board = get(url, f"/arena/leaderboard?arena={quote(arena)}")
         if board["as_of"] >= as_of:
             return board
         if time.monotonic() > ends_at:

@@ -41,8 +41,9 @@ async def relay(
     """Publish the next votes of an arena in the order of `seq`, at most `most`, and move its mark once `publish` has
     returned. The seq of the last one; 0 where there is none, and while another process does the same.
 
-    The arena's publication delay holds votes back here, so that nobody downstream has to know of it. A process that
-    dies between publishing and moving the mark publishes the same votes again: readers deduplicate by `seq`.
+    The arena's publication delay holds votes back here, so that nobody downstream has to know of it; what comes behind
+    a vote that is held back waits with it, also where a clock that was set back made it older. A process that dies
+    between publishing and moving the mark publishes the same votes again: readers deduplicate by `seq`.
     """
     async with pool.acquire() as connection, connection.transaction():
         if not await connection.fetchval(
@@ -56,8 +57,11 @@ async def relay(
         rows = await connection.fetch(
             f"""
             SELECT {_COLUMNS} FROM agon.votes v
-            WHERE v.tenant = $1 AND v.arena = $2 AND v.seq > $3 AND v.seq <= $4 AND v.judged_at <= clock_timestamp() - (
-                SELECT publication_delay FROM agon.arenas WHERE tenant = $1 AND arena = $2)
+            WHERE v.tenant = $1 AND v.arena = $2 AND v.seq > $3 AND v.seq <= $4 AND v.seq < (
+                SELECT coalesce(min(h.seq), $4 + 1) FROM agon.votes h
+                WHERE h.tenant = $1 AND h.arena = $2 AND h.seq > $3 AND h.seq <= $4
+                  AND h.judged_at > clock_timestamp() - (
+                      SELECT publication_delay FROM agon.arenas WHERE tenant = $1 AND arena = $2))
             ORDER BY v.seq
             """,
             *arena,

@@ -11,10 +11,15 @@ import asyncpg
 import pytest
 from aiokafka import AIOKafkaProducer
 
+from agon.errors import InvalidRequest
 from agon.ledger import canonical, leaf_hash, root
 from agon.messages import VoteCounted, now, rfc3339
 from agon.ratings import PairCells, rank_models
 from agon.store.leaderboard import Board, leaderboard
+from agon.store.offsets import Offsets
+from agon.telemetry import Metrics
+from agon_rating_compute import counting
+from agon_rating_compute.counting import Counted, Counting, changes
 from support.voting import Place, Processes, eventually, records
 
 pytestmark = pytest.mark.servers
@@ -133,6 +138,21 @@ async def test_votes_that_kafka_lost_are_read_from_the_table(arena: Arena, servi
     services.start("rating_compute")
     await arena.add(10)
     await arena.check()
+
+
+async def test_however_many_votes_kafka_lost_they_are_read_block_by_block(
+    arena: Arena, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(counting, "AT_ONCE", 7)
+    votes = [arena.vote() for _ in range(30)]
+    await arena.store(*votes)
+    done: list[Counted] = []
+    await Counting(arena.pool, Offsets(arena.pool, "test"), Metrics(), done.extend).store(votes[-1:], [])
+    assert [(each.before, each.after) for each in done] == [(0, 30)]
+    assert done[0].changes == changes(votes)
+    stranger = votes[-1].model_copy(update={"seq": 10**15})
+    with pytest.raises(InvalidRequest, match="not of this database"):
+        await Counting(arena.pool, Offsets(arena.pool, "test"), Metrics(), done.extend).store([stranger], [])
 
 
 async def test_a_record_of_another_database_is_moved_aside(arena: Arena, services: Processes) -> None:

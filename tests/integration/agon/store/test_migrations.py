@@ -11,6 +11,7 @@ import pytest
 from agon.errors import SetupError
 from agon.store import migrations
 from agon.store.migrations import Migration, available, migrate
+from support.voting import add_battles
 
 pytestmark = pytest.mark.servers
 
@@ -64,6 +65,19 @@ async def test_a_migration_that_fails_leaves_nothing_of_itself(
     assert await connection.fetchval("SELECT to_regclass('agon.half')") is None
     assert await connection.fetchval("SELECT count(*) FROM public.agon_migrations") == len(files)
     await connection.close()
+
+
+async def test_the_views_do_not_tell_who_plays_in_an_open_battle(database_url: str) -> None:
+    await add_battles(database_url, [("open", "x", "y"), ("voted", "x", "y")])
+    connection = await asyncpg.connect(database_url)
+    try:
+        await connection.execute("UPDATE agon.battles SET revealed_at = now() WHERE battle_id = 'voted'")
+        await connection.execute("SET ROLE analyst")
+        told = "SELECT model_a, model_b, draw_probability FROM analytics.battles WHERE battle_id = $1"
+        assert tuple(await connection.fetchrow(told, "open")) == (None, None, None)
+        assert tuple(await connection.fetchrow(told, "voted")) == ("x", "y", 0.5)
+    finally:
+        await connection.close()
 
 
 async def test_the_analyst_reads_the_views_and_nothing_else(empty_database_url: str) -> None:

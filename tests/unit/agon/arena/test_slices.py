@@ -37,6 +37,11 @@ def test_what_nobody_knows_is_a_slice_of_its_own() -> None:
     assert "category-other" in slices(Facts(("x", "y"), categories=()))
 
 
+def test_a_category_that_is_stated_twice_is_one_slice() -> None:
+    found = slices(Facts(("x", "y"), imported=True, categories=("code", "own", "code", "own")), (), ("own",))
+    assert found == ("overall", "category-code", "category-own")
+
+
 def test_an_import_is_in_the_slices_of_what_it_states() -> None:
     assert slices(Facts(("x", "y"), imported=True)) == ("overall",)
     stated = Facts(("x", "y"), imported=True, language="fr", categories=("maths", "hard", "made-up"))
