@@ -18,7 +18,7 @@ from agon.engine.engine import Engine
 from agon.engine.hub import FILES, resolve
 from agon.engine.params import Prompt
 from agon.engine.runner import dtype_for
-from agon.errors import AgonError, InvalidRequest
+from agon.errors import InvalidRequest
 from agon.messages import ChatMessage, GenerationRequest, ModelCard, ToolCall, now
 from agon.messages.formats import ChoiceFormat, GrammarFormat, JsonObjectFormat, JsonSchemaFormat, RegexFormat
 
@@ -102,7 +102,7 @@ class EngineBackend:
         try:
             adapter = None if job.request.model == self._card.model else job.request.model
             request = as_request(job, adapter, self._card)
-        except AgonError as error:
+        except Exception as error:  # whatever a request holds, it stops nobody else's
             self._refused.append(Failed(job.key, error))
         else:
             self.engine.submit(request)
@@ -237,5 +237,5 @@ def _arguments(call: ToolCall) -> Any:
     """Templates write arguments as JSON themselves; what is no JSON they get as it is."""
     try:
         return json.loads(call.function.arguments)
-    except ValueError:
+    except (ValueError, RecursionError):
         return call.function.arguments

@@ -5,11 +5,12 @@ grammars are Lark's as llguidance reads it (a `[lazy]` rule ends with the first 
 """
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from agon.dialects import ReasoningStyle, ToolFormat
-from agon.errors import UnsupportedParameter
+from agon.errors import InvalidRequest, UnsupportedParameter
 from agon.messages import GenerationRequest, Tool
 from agon.messages.formats import ChoiceFormat, JsonObjectFormat, JsonSchemaFormat, RegexFormat
 from agon.messages.tool_choice import Calling, calling
@@ -17,6 +18,9 @@ from agon.messages.tool_choice import Calling, calling
 # As models write JSON that was made by `json.dumps`.
 _SPACING = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 _TEXT = r"TEXT: /(.|\n)*/"
+# What ends a regular expression in a grammar; a character behind a backslash does not.
+_UNESCAPED = re.compile(r"\\.|[/\n]", re.DOTALL)
+_ESCAPED = {"/": r"\/", "\n": r"\n", "\\\n": r"\n"}
 _NO_ARGUMENTS = {"type": "object", "properties": {}, "additionalProperties": False}
 
 
@@ -26,7 +30,7 @@ def tool_grammar(
     """The grammar of a chat's answer, None where no tool may be called.
 
     Raises `UnsupportedParameter` where calls can't be forced: the model knows no tools, or a format of the answer was
-    asked for that can't stand beside calls.
+    asked for that can't stand beside calls; `InvalidRequest` for parameters that are described by no schema.
     """
     offer = calling(request.tools, request.tool_choice, request.parallel_tool_calls)
     if not offer.names:
@@ -67,9 +71,9 @@ def _content(request: GenerationRequest) -> str | None:
         case JsonObjectFormat():
             return _json({"type": "object"})
         case JsonSchemaFormat(json_schema=named):
-            return _json(named.schema_ if isinstance(named.schema_, dict) else {})
+            return _json(named.schema_)
         case RegexFormat(pattern=pattern):
-            return f"/{pattern.replace('/', chr(92) + '/')}/"
+            return f"/{_UNESCAPED.sub(lambda found: _ESCAPED.get(found[0], found[0]), pattern)}/"
         case ChoiceFormat(choices=choices):
             return " | ".join(map(json.dumps, choices))
         case form if form is not None and form.type != "text":
@@ -77,7 +81,11 @@ def _content(request: GenerationRequest) -> str | None:
     return None
 
 
-def _json(schema: Mapping[str, Any]) -> str:
+def _json(schema: Any) -> str:
+    if isinstance(schema, bool):
+        schema = {} if schema else {"not": {}}
+    if not isinstance(schema, Mapping):
+        raise InvalidRequest(f"tools: {schema!r:.60} is no JSON schema: neither an object nor a boolean", param="tools")
     return "%json " + json.dumps({**schema, "x-guidance": _SPACING})
 
 
@@ -127,7 +135,9 @@ def _pythonic(tools: Sequence[Tool], offer: Calling) -> list[str]:
     """Each call gives every argument that its schema names."""
     calls = []
     for tool in tools:
-        properties: dict[str, Any] = (tool.function.parameters or {}).get("properties") or {}
+        properties = (tool.function.parameters or {}).get("properties") or {}
+        if not isinstance(properties, dict):
+            raise InvalidRequest(f"tools: the properties of {tool.function.name} are no object", param="tools")
         arguments = [f"{json.dumps(f'{name}=')} {_json(schema)}" for name, schema in properties.items()]
         inner = f" {json.dumps(', ')} ".join(arguments)
         calls.append(f"{json.dumps(f'{tool.function.name}(')} {inner} {json.dumps(')')}")

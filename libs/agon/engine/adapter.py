@@ -159,7 +159,11 @@ def _delta(
             raise SetupError(f"{what} is broken: the magnitude of {path} is not {out} numbers")
         factor = parts["magnitude"].to(a) / torch.linalg.vector_norm(weight.to(wide) + b @ a, dim=1)
         b = b * factor[:, None]
-    return Delta(a.to(weight), b.t().to(weight).contiguous(), None if factor is None else factor.to(weight))
+    delta = Delta(a.to(weight), b.t().to(weight).contiguous(), None if factor is None else factor.to(weight))
+    # In a product over all slots it would make the rows of other requests no numbers either.
+    if not all(part.isfinite().all() for part in (delta.a, delta.b, delta.factor) if part is not None):
+        raise SetupError(f"{what} is broken: its scaled weights for {path} are beyond the numbers of {weight.dtype}")
+    return delta
 
 
 def _by_pattern(patterns: Mapping[str, float] | None, path: str, default: float) -> float:

@@ -171,6 +171,7 @@ def test_what_cannot_be_served_is_refused_with_the_reason(folders: dict[str, Pat
     refuses(edited(plain, tmp_path / "pissa", init_lora_weights="pissa"), "pissa", "base")
     refuses(edited(plain, tmp_path / "rep", layer_replication=[[0, 1]]), "layer_replication")
     refuses(edited(plain, tmp_path / "bias", bias="all"), "bias")
+    refuses(edited(plain, tmp_path / "scale", lora_alpha=1e400), "beyond the numbers of")
     refuses(make_adapter(tmp_path / "head", 1, target_modules=["lm_head"]), "lm_head")
     refuses(make_adapter(tmp_path / "embed", 1, target_modules=["embed_tokens"]), "embed_tokens")
 

@@ -144,6 +144,28 @@ def test_calls_of_tools_reach_the_template_with_their_arguments_read() -> None:
     assert (told["role"], told["tool_call_id"], told["content"]) == ("tool", "c", "3")
 
 
+def test_arguments_nested_beyond_all_reading_stop_nobody(backend: EngineBackend) -> None:
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "[" * 100_000}}
+    history = [{"role": "assistant", "content": None, "tool_calls": [call]}, {"role": "user", "content": "go on"}]
+    *_, last = run(backend, job(messages=history, max_tokens=2))
+    assert isinstance(last, Finished | Failed)
+
+
+def test_a_request_that_breaks_the_translation_fails_alone(
+    backend: EngineBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise TypeError("this can't be")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("agon.backends.engine.as_request", broken)
+        backend.submit(job("broken"))
+    failed, *others = run(backend, job("good", max_tokens=2, ignore_eos=True))
+    assert isinstance(failed, Failed)
+    assert failed.key == "default/broken"
+    assert isinstance(others[-1], Finished)
+
+
 def test_the_card_says_what_is_served(backend: EngineBackend) -> None:
     card = backend.card
     assert (card.model, card.backend, card.context_length, card.dtype) == ("tiny", "engine", 256, "float32")

@@ -9,7 +9,7 @@ from llguidance import LLMatcher, LLTokenizer
 from agon import nano
 from agon.backends.tool_guides import tool_grammar
 from agon.dialects import Reader, ReasoningStyle, ToolFormat, fold
-from agon.errors import UnsupportedParameter
+from agon.errors import InvalidRequest, UnsupportedParameter
 from agon.messages import GenerationRequest
 
 CITY = {
@@ -124,6 +124,9 @@ def test_reasoning_may_come_first(tokenizer: Any, written: ToolFormat, text: str
         ({"type": "json_object"}, '{"a": 1}'),
         ({"type": "json_schema", "json_schema": {"name": "a", "schema": CITY}}, '{"city": "Rome"}'),
         ({"type": "regex", "pattern": "a+/"}, "aaa/"),
+        ({"type": "regex", "pattern": r"a\/b\\/"}, "a/b\\/"),
+        ({"type": "regex", "pattern": "a\nb"}, "a\nb"),
+        ({"type": "json_schema", "json_schema": {"name": "a", "schema": True}}, "[1]"),
         ({"type": "choice", "choices": ["yes", "no"]}, "no"),
     ],
 )
@@ -131,6 +134,17 @@ def test_an_answer_in_a_form_or_a_call(tokenizer: Any, form: Any, good: str) -> 
     assert fits(tokenizer, good, response_format=form)
     assert fits(tokenizer, CALL, response_format=form)
     assert not fits(tokenizer, "Hello there", response_format=form)
+
+
+def test_parameters_of_any_value_may_be_called_and_what_is_no_schema_is_refused(tokenizer: Any) -> None:
+    def tool(properties: Any) -> Any:
+        parameters = {"type": "object", "properties": properties}
+        return {"type": "function", "function": {"name": "f", "parameters": parameters}}
+
+    assert fits(tokenizer, '[f(x="any")]', "pythonic", tool_choice="required", tools=[tool({"x": True})])
+    for wrong in (["x"], {"x": 3}):
+        with pytest.raises(InvalidRequest, match="tools: "):
+            grammar("pythonic", tool_choice="required", tools=[tool(wrong)])
 
 
 def test_no_grammar_where_nothing_may_be_called_and_an_error_where_nothing_can() -> None:
