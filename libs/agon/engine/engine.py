@@ -8,6 +8,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Sequence as Rows
+from itertools import chain
 from pathlib import Path
 from typing import Self
 
@@ -217,10 +218,10 @@ class Engine:
 
     def _expire(self, events: list[Event]) -> None:
         moment = time.time()
-        late = [
-            key for key, group in self._groups.items()
-            if group.request.deadline is not None and group.request.deadline <= moment
-        ]  # fmt: skip
+        here = chain(
+            (group.request for group in self._groups.values()), (request for request, _ in self._unready.values())
+        )
+        late = [request.key for request in here if request.deadline is not None and request.deadline <= moment]
         for key in late:
             self._fail(key, Expired("the request's deadline passed before its answer was complete"), events)
 

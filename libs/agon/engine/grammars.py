@@ -70,7 +70,7 @@ class Grammars:
 
     def ready(self, guide: Guide) -> bool:
         """Whether `matcher` will answer at once. Starts to compile the guide if nobody has."""
-        return self._find(guide).ready
+        return len(guide.source) > _MOST_CHARACTERS or self._find(guide).ready
 
     def matcher(self, guide: Guide, end_ids: frozenset[int]) -> Matcher:
         """A fresh matcher for an answer that ends with one of `end_ids`. Waits if the guide is not `ready`.
@@ -78,6 +78,10 @@ class Grammars:
         Raises `InvalidRequest` for a guide that cannot be followed, with the place in a schema where that is known.
         """
         self.counts.asked += 1
+        if len(guide.source) > _MOST_CHARACTERS:  # not even kept
+            self.counts.refused += 1
+            what = f"the answer's format has {len(guide.source):,} characters; at most {_MOST_CHARACTERS:,} are taken"
+            raise InvalidRequest(what, param="response_format")
         grammar = self._find(guide)
         try:
             start = grammar.start.result(0 if grammar.ready else _SECONDS)
@@ -101,10 +105,16 @@ class Grammars:
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(1, thread_name_prefix="agon-grammars")
             self._pool.submit(self._compile, grammar)
-            while len(self._kept) > _MOST_KEPT:
-                self._kept.popitem(last=False)
+            self._make_room()
         self._kept.move_to_end(guide)
         return grammar
+
+    def _make_room(self) -> None:
+        """Forget the least recently used, but none that is being compiled: whoever waits for it asks again, and would
+        find it forgotten each time if more are waited for than are kept."""
+        finished = [guide for guide, grammar in self._kept.items() if grammar.ready]
+        for guide in finished[: max(0, len(self._kept) - _MOST_KEPT)]:
+            del self._kept[guide]
 
     def _compile(self, grammar: _Grammar) -> None:
         began = grammar.began = time.monotonic()
@@ -119,9 +129,6 @@ class Grammars:
         """llguidance's matcher at the beginning of a guide's grammar. Raises `InvalidRequest`."""
         from llguidance import LLMatcher, LLTokenizer
 
-        if len(guide.source) > _MOST_CHARACTERS:
-            what = f"the answer's format has {len(guide.source):,} characters; at most {_MOST_CHARACTERS:,} are taken"
-            raise InvalidRequest(what, param="response_format")
         if self._view is None:
             self._view = LLTokenizer(self._tokenizer.serialised(), n_vocab=max(self._vocabulary, self._tokenizer.size))
         start = LLMatcher(self._view, grammar_of(guide), log_level=0)

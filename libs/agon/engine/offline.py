@@ -47,7 +47,8 @@ def generate(
         if engine.busy:
             for key in told:
                 engine.cancel(key)
-            engine.step()
+            while engine.busy:
+                engine.step()
     return [answer_of(events, wanted.n) for events, wanted in zip(told.values(), each, strict=True)]
 
 

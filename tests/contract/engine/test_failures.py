@@ -188,3 +188,19 @@ def test_a_parameter_out_of_range_is_named(field: str, value: Any) -> None:
     with pytest.raises(AgonError) as caught:
         SamplingParams(**{field: value})
     assert caught.value.param == field
+
+
+def test_generate_that_is_left_early_leaves_nothing_in_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = make_engine()
+    step = engine.step
+
+    def interrupted() -> list[Event]:
+        monkeypatch.setattr(engine, "step", step)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(engine, "step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        engine.generate(prompts_of([5] * 100), SamplingParams(max_tokens=2), progress=False)  # more than a step reads
+    assert not engine.busy
+    [answer] = engine.generate(GOOD[:1], GREEDY, progress=False)
+    assert answer.token_ids == good_answers(make_engine())[0]

@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from functools import cache
 from typing import Any
 
@@ -14,7 +15,7 @@ from agon.engine import Engine, Guide, SamplingParams
 from agon.engine.events import Failed, Tokens
 from agon.engine.grammars import Grammars
 from agon.engine.params import Request
-from agon.errors import Cancelled, InvalidRequest
+from agon.errors import Cancelled, Expired, InvalidRequest
 from contract.engine.tiny import VOCABULARY, drain, make_engine, prompts_of, run, told_text, told_tokens
 
 PROMPT = prompts_of([9])[0]
@@ -205,6 +206,37 @@ def test_a_grammar_is_compiled_once_and_only_so_many_are_kept(monkeypatch: pytes
     for guide in (one, two, one, three, one, two):
         grammars.matcher(guide, frozenset())
     assert (grammars.counts.asked, grammars.counts.compiled, grammars.kept) == (6, 4, 2)
+
+
+def test_more_grammars_may_be_waited_for_than_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agon.engine.grammars._MOST_KEPT", 2)
+    busy = make_engine()
+    words = ["red", "green", "blue", "black", "white"]
+    for word in words:
+        busy.submit(Request(word, PROMPT, SamplingParams(guide=Guide.choice(word), max_tokens=20)))
+    told = drain(busy)
+    assert [told_text(told[word]) for word in words] == words
+    assert busy.grammars.counts.compiled == len(words)
+    assert busy.grammars.kept <= len(words)
+
+
+def test_a_guide_that_is_too_long_is_not_kept() -> None:
+    grammars = Grammars(engine().tokenizer, VOCABULARY)
+    long = Guide.regex("a" * 70_000)
+    assert grammars.ready(long)
+    with pytest.raises(InvalidRequest, match="at most"):
+        grammars.matcher(long, frozenset())
+    assert (grammars.kept, grammars.counts.refused) == (0, 1)
+
+
+def test_a_deadline_passes_also_while_a_grammar_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = make_engine()
+    monkeypatch.setattr(slow.grammars, "ready", lambda guide: False)
+    params = SamplingParams(guide=Guide.choice("yes"), max_tokens=5)
+    slow.submit(Request("late", PROMPT, params, deadline=time.time() - 1))
+    [failed] = drain(slow)["late"]
+    assert isinstance(failed, Failed)
+    assert isinstance(failed.error, Expired)
 
 
 def test_a_request_waits_for_its_grammar_while_others_go_on_and_can_be_cancelled(
