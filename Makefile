@@ -38,8 +38,8 @@ endif
 up: setup ## Run the whole stack here until Ctrl-C; ARGS="--port 9000" goes to `agon up`.
 	@exec $(BIN)/agon up $(ARGS)
 
-test: setup ## All tests, on real servers; ARGS="-k gate" goes to pytest.
-	@$(BIN)/pytest $(ARGS)
+test: setup ## All tests, on real servers, two files at a time; ARGS="-k gate" goes to pytest.
+	@$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
 
 lint: setup ## Style and types.
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
