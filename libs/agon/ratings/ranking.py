@@ -134,18 +134,12 @@ def rank_fit(
     best = 1 + np.searchsorted(np.sort(-lower), -upper, side="left")
     worst = len(names) - np.searchsorted(np.sort(upper), lower, side="left")
     rank = 1 + np.searchsorted(np.sort(-rating), -rating, side="left")
-    rows = tuple(
-        Rated(
-            rank=int(rank[i]),
-            rank_best=int(best[i]),
-            rank_worst=int(worst[i]),
-            model=names[i],
-            rating=float(rating[i]),
-            lower=float(lower[i]),
-            upper=float(upper[i]),
-            votes=int(np.rint(votes[i])),
-        )
-        for i in sorted(range(len(names)), key=lambda i: (-rating[i], names[i]))
+    # Lists, because reading an array number by number is most of the time that a board takes.
+    places = zip(rank.tolist(), best.tolist(), worst.tolist(), strict=True)
+    numbers = zip(
+        rating.tolist(), lower.tolist(), upper.tolist(), np.rint(votes).astype(np.int64).tolist(), strict=True
     )
+    found = (Rated(*place, name, *values) for place, name, values in zip(places, names, numbers, strict=True))
+    rows = tuple(sorted(found, key=lambda row: (-row.rating, row.model)))
     counted = int(np.rint(votes.sum() / 2)) if total is None else total
     return Ranking(rows, unranked, counted, fitted, dict(zip(names, fitted.theta.tolist(), strict=True)))

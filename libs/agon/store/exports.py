@@ -7,7 +7,11 @@ from typing import Any
 from agon.store.pool import Pool
 
 AT_ONCE = 20_000
-"""Rows fetched, and written to one file, at a time."""
+"""Rows of a piece, which becomes one file, at most."""
+MOST_CHARACTERS = 32_000_000
+"""Of conversations in a piece, but for the one that goes beyond: texts take several times as much while they are
+written."""
+_FETCHED = 500
 
 VOTES = """
 SELECT v.tenant, v.arena, v.seq, v.verdict, v.reason, v.vote_id, v.battle_id, v.turn, v.voter, v.voter_kind, v.outcome,
@@ -38,7 +42,8 @@ _PATIENCE = 60.0
 
 
 async def read(pool: Pool, query: str, tenant: str, arena: str | None) -> AsyncIterator[tuple[str, date, list[Any]]]:
-    """Rows of one of the queries above, as (arena, day of judging in UTC, rows), in order; at most `AT_ONCE` rows each.
+    """Rows of one of the queries above, as (arena, day of judging in UTC, rows), in order; at most `AT_ONCE` rows and
+    some `MOST_CHARACTERS` each.
 
     All of one snapshot, in one transaction that lasts as long as the reading.
     """
@@ -50,12 +55,20 @@ async def read(pool: Pool, query: str, tenant: str, arena: str | None) -> AsyncI
         for way in ("sort", "incremental_sort", "hashjoin", "mergejoin"):
             await connection.execute(f"SET LOCAL enable_{way} = off")
         cursor = await connection.cursor(query, tenant, arena)
-        while rows := await cursor.fetch(AT_ONCE, timeout=_PATIENCE):
-            start = 0
-            for at in range(1, len(rows) + 1):
-                if at == len(rows) or _where(rows[at]) != _where(rows[start]):
-                    yield *_where(rows[start]), rows[start:at]
-                    start = at
+        piece: list[Any] = []
+        place: tuple[str, date] | None = None
+        characters = 0
+        while rows := await cursor.fetch(_FETCHED, timeout=_PATIENCE):
+            for row in rows:
+                its = _where(row)
+                if place is not None and (its != place or len(piece) == AT_ONCE or characters >= MOST_CHARACTERS):
+                    yield *place, piece
+                    piece, characters = [], 0
+                place = its
+                piece.append(row)
+                characters += len(row.get("turns") or "")
+        if place is not None:
+            yield *place, piece
 
 
 def _where(row: Any) -> tuple[str, date]:
