@@ -149,6 +149,10 @@ class EmbeddingBackend:
                 told = Expired("the request's deadline passed before its answer was complete")
                 events.append(Failed(key, told, run.prompt_tokens))
         self._compute(events)
+        for key, run in list(self._runs.items()):
+            if not run.left:
+                del self._runs[key]
+                events.append(Finished(key, run.prompt_tokens, 0))
         return events
 
     def _take(self, entry: Job | str, events: list[Event]) -> None:
@@ -196,10 +200,6 @@ class EmbeddingBackend:
             del run.left[choice]
             told = _base64(vector, run.job.request.dimensions)
             events.append(Tokens(run.job.key, choice, 0, (), told, "stop"))
-        for run in {id(run): run for run, _ in chosen}.values():
-            if not run.left:
-                del self._runs[run.job.key]
-                events.append(Finished(run.job.key, run.prompt_tokens, 0))
 
     def _chosen(self) -> Iterator[tuple[_Run, int]]:
         """The oldest inputs, as many as fit a step once all are as long as the longest of them; at least one."""

@@ -98,6 +98,8 @@ def test_a_resumed_request_computes_only_what_is_missing(backend: EmbeddingBacke
     events = run(backend, Job(first.request, ended=("stop", None)))
     assert [event.choice for event in events if isinstance(event, Tokens)] == [1]
     assert isinstance(events[-1], Finished)
+    ended = run(backend, Job(first.request, ended=("stop", "stop")))
+    assert [type(event) for event in ended] == [Admitted, Finished]
 
 
 @pytest.mark.parametrize(
