@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -27,24 +28,26 @@ _log = logging.getLogger(__name__)
 
 
 async def load_backends(specs: Sequence[BackendSpec]) -> dict[str, Backend]:
-    """Load each model, in a thread: weights take seconds. Raises `SetupError`."""
+    """Load each model, in a thread: weights take seconds. The log tells how far it is. Raises `SetupError`."""
     backends: dict[str, Backend] = {}
     if any(spec.kind in ("engine", "embedding") for spec in specs):
         await asyncio.to_thread(_quiet)
     for name, times in Counter(spec.model for spec in specs).items():
         if times > 1:
             raise SetupError(f"the model `{name}` is given twice in AGON_MODELS: give each a name of its own")
-    for spec in specs:
+    # Adapters behind what they adapt.
+    for number, spec in enumerate(sorted(specs, key=lambda spec: spec.base is not None), start=1):
+        what = spec.kind if spec.base is None else f"adapter of {spec.base}"
+        _log.info("loading %s (%s), %d of %d", spec.model, what, number, len(specs))
+        began = time.monotonic()
         if spec.base is None:
             backends[spec.model] = await asyncio.to_thread(load, spec)
-            _log.info("%s is loaded (%s)", spec.model, spec.kind)
-    for spec in specs:
-        if spec.base is not None:
+        else:
             base = backends.get(spec.base)
             if not isinstance(base, AdaptableBackend):
                 raise SetupError(f"the adapter `{spec.model}` needs its base `{spec.base}`, run by an engine here")
             await asyncio.to_thread(base.load_adapter, spec.model, spec.source)
-            _log.info("%s is loaded (adapter of %s)", spec.model, spec.base)
+        _log.info("%s is loaded, in %.1f s", spec.model, time.monotonic() - began)
     return backends
 
 

@@ -1,5 +1,6 @@
 """What a worker is told to serve is loaded, or refused in one line; a job that was given up is heard no more."""
 
+import re
 from collections.abc import Sequence
 
 import pytest
@@ -23,6 +24,16 @@ async def test_a_name_that_is_given_twice_is_refused() -> None:
     twice = [BackendSpec.parse("m=scripted:text=a"), BackendSpec.parse("m=scripted:text=b")]
     with pytest.raises(SetupError, match="given twice"):
         await load_backends(twice)
+
+
+async def test_the_log_tells_how_far_loading_is(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "agon_inference.models")
+    await load_backends([BackendSpec.parse("a=scripted:text=a"), BackendSpec.parse("b=scripted:text=b")])
+    told = [re.sub(r"[\d.]+ s$", "N s", message) for message in caplog.messages]
+    assert told == [
+        "loading a (scripted), 1 of 2", "a is loaded, in N s",
+        "loading b (scripted), 2 of 2", "b is loaded, in N s",
+    ]  # fmt: skip
 
 
 async def test_an_adapter_of_what_is_no_engine_here_is_refused() -> None:
