@@ -35,6 +35,21 @@ def test_a_chat(client: OpenAI) -> None:
     assert answer.usage.total_tokens == answer.usage.prompt_tokens + answer.usage.completion_tokens
 
 
+def test_usage_tells_what_of_a_prompt_was_found_in_the_cache(client: OpenAI) -> None:
+    asked: Any = [{"role": "user", "content": "A prompt that no other test has, and long enough for some pages. " * 4}]
+
+    def cached() -> int:
+        usage = client.chat.completions.create(model=NANO, messages=asked, max_tokens=1).usage
+        assert usage is not None
+        assert usage.prompt_tokens_details is not None
+        assert usage.prompt_tokens_details.cached_tokens is not None
+        assert usage.prompt_tokens_details.cached_tokens < usage.prompt_tokens
+        return usage.prompt_tokens_details.cached_tokens
+
+    assert cached() < 16
+    assert cached() >= 48
+
+
 def test_a_stream(client: OpenAI) -> None:
     with client.chat.completions.stream(model=SCRIPT, messages=HELLO) as stream:
         for _ in stream:
