@@ -17,19 +17,24 @@ from agon.store.covariances import Sureness
 from agon.store.leaderboard import Board
 from agon.store.pool import Pool, classify
 from agon.store.runs import Run
+from agon.store.votes import Arena
 from agon_rating_compute.boards import to_board
 from agon_rating_compute.methods import FROM_BALLOTS, PARAMETERS, rank
 
 _log = logging.getLogger(__name__)
 
+Heads = dict[tuple[Arena, int], tuple[int, bytes]]
+"""(arena, seq) -> size and root of its ledger up to this vote, which all slices and methods have in common"""
+
 
 async def publish_all(pool: Pool, tenant: str | None = None, arena: str | None = None) -> list[Board]:
     """Publish a run of every method and slice that has votes which no run knows; of one tenant or arena, or of all."""
     published = []
+    heads: Heads = {}
     for method in PARAMETERS:
         for where in await runs.unpublished(pool, method, tenant, arena):
             try:
-                board = await _publish(pool, where, method)
+                board = await _publish(pool, where, method, heads)
             except InvalidRequest as error:
                 _log.error("no run of %s/%s/%s by %s: %s", where.tenant, where.arena, where.slice, method, error)
                 continue
@@ -51,17 +56,19 @@ async def publish_regularly(pool: Pool, every: float) -> None:
             _log.warning("runs are published later: %r", error)
 
 
-async def _publish(pool: Pool, where: Slice, method: str) -> Board | None:
+async def _publish(pool: Pool, where: Slice, method: str, heads: Heads) -> Board | None:
     mark, found = await cells.read(pool, where)
-    leaves = await runs.leaves_up_to(pool, where, mark)
     votes = await ballots.read(pool, where, mark, style_of) if method in FROM_BALLOTS else None
     counted = PairCells.of(found)
     ranking = await asyncio.to_thread(rank, method, counted, votes)
     if ranking is None:
         return None
-    head = await asyncio.to_thread(root, leaves)
+    inputs = (where.tenant, where.arena), mark
+    if inputs not in heads:
+        leaves = await runs.leaves_up_to(pool, where, mark)
+        heads[inputs] = len(leaves), await asyncio.to_thread(root, leaves)
     board = to_board(where, mark, ranking, method)
-    entry = canonical(ledger_entry(where.tenant, board, len(leaves), head))
+    entry = canonical(ledger_entry(where.tenant, board, *heads[inputs]))
     stored = await runs.publish(pool, _run(where.tenant, board, ranking, counted, entry))
     return board if stored else None
 
