@@ -5,6 +5,7 @@ A decode is a sequence with one token to go, a prompt is one with many; a resume
 
 from bisect import insort
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass
 from operator import attrgetter
 
@@ -110,19 +111,24 @@ class Scheduler:
         return pieces
 
     def _make_way(self) -> None:
-        """Preempt those of lower priority until the first in line can join."""
+        """Preempt those of lower priority until the first in line can join; none, where its adapter would still have to
+        wait for those that stay."""
         while self.waiting and self.running and self.waiting[0].priority < self.running[-1].priority:
             head = self.waiting[0]
-            if self._fits(head, self.find(head)):
+            stay = [other for other in self.running if other.priority <= head.priority]
+            if not self._have_slots((*stay, head)) or self._fits(head, self.find(head)):
                 return
             self._preempt(self.running[-1])
+
+    def _have_slots(self, sequences: Iterable[Sequence]) -> bool:
+        """Whether the adapters of these fit one batch."""
+        return len({sequence.adapter for sequence in sequences} - {None}) <= self._adapter_slots
 
     def _fits(self, sequence: Sequence, found: list[int]) -> bool:
         """Whether a sequence may join those that run."""
         if len(self.running) >= self._max_sequences:
             return False
-        adapters = {other.adapter for other in (*self.running, sequence)} - {None}
-        if len(adapters) > self._adapter_slots:
+        if not self._have_slots((*self.running, sequence)):
             return False
         wanted = self.pages_for(len(sequence.tokens)) - len(found) + self.pool.idle(found)
         # Alone it may have all there is: it was not taken if that is too little.

@@ -2,6 +2,7 @@
 
 from itertools import count
 
+from agon.engine.adapter import Adapter
 from agon.engine.pages import PagePool, root_of
 from agon.engine.params import Limits
 from agon.engine.scheduler import Scheduler
@@ -17,10 +18,10 @@ def scheduler(pages: int, width: int = 4, budget: int = 16) -> Scheduler:
     return Scheduler(PagePool(pages), Limits(page_size=SIZE, max_sequences=width, max_batch_tokens=budget))
 
 
-def sequence(key: str, length: int, priority: int = INTERACTIVE) -> Sequence:
+def sequence(key: str, length: int, priority: int = INTERACTIVE, adapter: Adapter | None = None) -> Sequence:
     """A prompt that nobody else has."""
     arrival = next(_arrivals)
-    return Sequence(key, 0, (priority, arrival, 0), [arrival] * length, _DRAWING, root_of(None, ""))
+    return Sequence(key, 0, (priority, arrival, 0), [arrival] * length, _DRAWING, root_of(None, ""), adapter)
 
 
 def step(plan: Scheduler) -> dict[str, int]:
@@ -63,6 +64,19 @@ def test_batch_makes_way_for_interactive_but_not_for_its_like() -> None:
     plan.add(sequence("interactive", 5))
     assert step(plan) == {"old": 1, "interactive": 5}
     assert [waiting.key for waiting in plan.waiting] == ["new", "third"]
+
+
+def test_batch_goes_on_where_its_preemption_would_free_no_slot_for_the_adapter() -> None:
+    plan = Scheduler(PagePool(100), Limits(page_size=SIZE, max_sequences=4, max_batch_tokens=16, adapter_slots=1))
+    one, two = (Adapter(name, name, 1, {}) for name in ("one", "two"))
+    for each in (sequence("first", 5, adapter=one), sequence("batch", 5, BATCH)):
+        plan.add(each)
+    step(plan)
+    plan.add(sequence("second", 5, adapter=two))
+    assert step(plan) == {"first": 1, "batch": 1}
+    assert plan.preemptions == 0
+    plan.remove(plan.running[0])
+    assert step(plan) == {"batch": 1, "second": 5}
 
 
 def test_who_was_preempted_finds_what_it_had_computed() -> None:
