@@ -53,7 +53,8 @@ def answer_of(events: Iterable[Event], n: int) -> Answer:
             tokens[event.choice] += event.token_ids
             reasons[event.choice] = event.finish_reason
             if event.logprobs is not None:
-                logprobs[event.choice] = [*(logprobs[event.choice] or ()), *event.logprobs]
+                so_far = logprobs[event.choice] = logprobs[event.choice] or []
+                so_far += event.logprobs
         elif isinstance(event, Scored):
             prompt_logprobs = list(event.logprobs)
         elif isinstance(event, Failed):

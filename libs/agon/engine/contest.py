@@ -1,7 +1,7 @@
 """Best of: more choices are generated than told, and nothing is told before all have ended."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from agon.engine.events import TokenLogprob, Tokens
 
@@ -9,10 +9,10 @@ from agon.engine.events import TokenLogprob, Tokens
 @dataclass(slots=True)
 class _Entrant:
     score: float = 0.0
-    token_ids: tuple[int, ...] = ()
-    text: str = ""
+    token_ids: list[int] = field(default_factory=list)
+    text: list[str] = field(default_factory=list)
     finish_reason: str | None = None
-    logprobs: tuple[TokenLogprob, ...] = ()
+    logprobs: list[TokenLogprob] = field(default_factory=list)
 
 
 class Contest:
@@ -30,7 +30,7 @@ class Contest:
         """A choice goes on; each of its tokens has a log-probability."""
         entrant = self._entrants[event.choice]
         entrant.token_ids += event.token_ids
-        entrant.text += event.text
+        entrant.text.append(event.text)
         entrant.finish_reason = event.finish_reason
         entrant.logprobs += event.logprobs or ()
         entrant.score += sum(item.logprob or 0.0 for item in event.logprobs or ())
@@ -45,5 +45,6 @@ class Contest:
         ]
 
     def _as_event(self, place: int, entrant: _Entrant) -> Tokens:
-        logprobs = entrant.logprobs if self._logprobs else None
-        return Tokens(self._key, place, 0, entrant.token_ids, entrant.text, entrant.finish_reason, logprobs)
+        logprobs = tuple(entrant.logprobs) if self._logprobs else None
+        text = "".join(entrant.text)
+        return Tokens(self._key, place, 0, tuple(entrant.token_ids), text, entrant.finish_reason, logprobs)
