@@ -164,7 +164,7 @@ class StreamedAnswer(Answer):
                 # Nothing to tell although frames came (text is held back): then nothing is sent.
                 if data := self._events(frames) if frames else sse.HEARTBEAT:
                     await send({"type": "http.response.body", "body": data, "more_body": True})
-                frames = await several.take(every)
+                frames = [] if self._over else await several.take(every)
             await send({"type": "http.response.body", "body": self._events(frames) if not self._over else b""})
 
     def _events(self, frames: list[tuple[int, Frame]]) -> bytes:

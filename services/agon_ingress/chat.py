@@ -4,6 +4,7 @@ from typing import Any
 
 from agon.messages import GenerationRequest, ModelCard
 from agon.messages.tool_choice import calling
+from agon_ingress.calls import check_calls
 from agon_ingress.chat_telling import ChatStream, WholeChat
 from agon_ingress.chat_types import ChatCompletion, ChatCompletionChunk, ChatCompletionRequest, Effort
 from agon_ingress.endpoint import Ask, Endpoint
@@ -13,6 +14,7 @@ from agon_ingress.telling import Speech
 
 def _generations(asked: ChatCompletionRequest, ask: Ask) -> tuple[GenerationRequest]:
     able(ask.card, "chat", asked.tools)
+    check_calls(asked.messages, "messages")
     kwargs = template_kwargs(asked.reasoning_effort, asked.chat_template_kwargs)
     chat = {
         "kind": "chat",

@@ -4,7 +4,7 @@ from agon.messages import GenerationRequest
 from agon_ingress.embedding_telling import WholeEmbeddings
 from agon_ingress.embedding_types import EmbeddingList, EmbeddingRequest
 from agon_ingress.endpoint import Ask, Endpoint
-from agon_ingress.mapping import able
+from agon_ingress.mapping import able, command
 
 
 def _generations(asked: EmbeddingRequest, ask: Ask) -> tuple[GenerationRequest, ...]:
@@ -12,7 +12,7 @@ def _generations(asked: EmbeddingRequest, ask: Ask) -> tuple[GenerationRequest, 
     size = ask.settings.embedding_batch
     parts = [asked.inputs[start : start + size] for start in range(0, len(asked.inputs), size)]
     return tuple(
-        GenerationRequest(
+        command(
             request_id=ask.name(index, len(parts)),
             tenant=ask.tenant,
             model=asked.model,

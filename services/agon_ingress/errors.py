@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -70,9 +70,9 @@ def found_path(location: Sequence[str | int], body: Any, *, missing: bool) -> st
     return path or None
 
 
-def invalid(errors: Sequence[Any], body: Any = None) -> InvalidRequest:
-    """pydantic's findings as one error: the first names `param`, the message tells up to five. `body` is what was
-    read, where that is at hand.
+def invalid(errors: Sequence[Any], body: Any = None, known: Container[str] = ()) -> InvalidRequest:
+    """pydantic's findings as one error: the first gives `param` and `code`, the message tells up to five. `body` is
+    what was read, where that is at hand; `known` are the fields that a finding about several of them may begin with.
 
     For a union pydantic tells why each member did not fit; of those, what lies deepest is what the client meant.
     """
@@ -80,16 +80,48 @@ def invalid(errors: Sequence[Any], body: Any = None) -> InvalidRequest:
         if error["type"] == "json_invalid":
             return InvalidRequest(f"the body is not valid JSON: {error['ctx']['error']}", code="invalid_json")
     found: dict[str, str] = {}
+    codes: dict[str, str] = {}
     for error in errors:
         if body is None:
             path = param_path(error["loc"])
         else:
             path = found_path(error["loc"], body, missing=error["type"] in ("missing", "value_error"))
         found.setdefault(path or "", _told(str(error["msg"])))
+        codes.setdefault(path or "", _code(error))
     meant = {path: told for path, told in found.items() if not any(_inside(other, path) for other in found)}
     told = [f"{path}: {message}" if path else message for path, message in meant.items()]
     more = f" (and {len(told) - 5} more)" if len(told) > 5 else ""
-    return InvalidRequest("; ".join(told[:5]) + more, param=next(iter(meant)) or None, code="invalid_value")
+    first = next(iter(meant))
+    word = meant[first].partition(" ")[0].rstrip(":")
+    param = first or (word if word in known else None)
+    return InvalidRequest("; ".join(told[:5]) + more, param=param, code=codes[first])
+
+
+_BOUNDS = {
+    "greater_than": "below_min_value",
+    "greater_than_equal": "below_min_value",
+    "less_than": "above_max_value",
+    "less_than_equal": "above_max_value",
+}
+_CODES = {
+    "missing": "missing_required_parameter",
+    "string_too_short": "empty_string",
+    "string_too_long": "string_above_max_length",
+    "too_long": "array_above_max_length",
+}
+
+
+def _code(error: Mapping[str, Any]) -> str:
+    """OpenAI's word for one of pydantic's findings."""
+    kind = error["type"]
+    if (bound := _BOUNDS.get(kind)) is not None:
+        number = "decimal" if any(isinstance(limit, float) for limit in error["ctx"].values()) else "integer"
+        return f"{number}_{bound}"
+    if kind == "too_short" and error["ctx"]["field_type"] == "Tuple":
+        return "empty_array"
+    if kind.endswith("_type") or kind in ("int_from_float", "int_parsing"):
+        return "invalid_type"
+    return _CODES.get(kind, "invalid_value")
 
 
 def _told(message: str) -> str:

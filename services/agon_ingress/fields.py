@@ -36,11 +36,10 @@ def read(kind: type[A], raw: Mapping[str, Any]) -> tuple[A, tuple[str, ...]]:
     try:
         # JSON again, because strict JSON is what OpenAI's types mean: "5" is no number, but a list is a tuple.
         request = kind.model_validate_json(orjson.dumps(given), strict=True)
+    except orjson.JSONEncodeError as error:  # it reads deeper than it writes
+        raise InvalidRequest(f"the body is nested too deep: {error}", code="invalid_json") from None
     except ValidationError as error:
-        found = invalid(error.errors(include_url=False, include_context=False, include_input=False), given)
-        if found.param is None and (first := found.message.partition(" ")[0].rstrip(":")) in known:
-            found.param = first  # what concerns several fields begins with the one to change
-        raise found from None
+        raise invalid(error.errors(include_url=False, include_input=False), given, known) from None
     return request, tuple(name for name in raw if name not in known)
 
 

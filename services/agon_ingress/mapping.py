@@ -3,19 +3,29 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pydantic import ValidationError
+
 from agon.errors import InvalidRequest, UnsupportedParameter
 from agon.messages import GenerationRequest, ModelCard
 from agon.messages.requests import Kind
 from agon.messages.sampling import Sampling
 from agon.messages.tools import Tool
 from agon_ingress.endpoint import Ask
+from agon_ingress.errors import invalid
 
 
 def generation(asked: Sampling, ask: Ask, request_id: str, more: Mapping[str, Any]) -> GenerationRequest:
     """One command; `more` is what the endpoint has of its own."""
     sampling = {name: getattr(asked, name) for name in Sampling.model_fields}
-    fields = {**sampling, "request_id": request_id, "tenant": ask.tenant, "deadline": ask.deadline, **more}
-    return GenerationRequest(**fields)
+    return command(request_id=request_id, tenant=ask.tenant, deadline=ask.deadline, **{**sampling, **more})
+
+
+def command(**fields: Any) -> GenerationRequest:
+    """Raises `InvalidRequest` for what does not go together; `param` is the field to change."""
+    try:
+        return GenerationRequest(**fields)
+    except ValidationError as error:
+        raise invalid(error.errors(), known=GenerationRequest.model_fields) from None
 
 
 def able(card: ModelCard, kind: Kind, tools: Sequence[Tool] | None = None) -> None:

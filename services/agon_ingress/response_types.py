@@ -153,7 +153,7 @@ class ResponseRequest(Asked):
     instructions: str | None = None
     max_output_tokens: Annotated[int, Field(ge=1)] | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
-    top_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    top_p: Annotated[float, Field(ge=0, le=1)] | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     include: Annotated[tuple[str, ...], Field(max_length=32)] = ()
     """`message.output_text.logprobs` is known; what this server has no tools for is without effect."""

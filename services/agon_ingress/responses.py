@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 
 from agon.messages import ChatMessage, GenerationRequest, ResponseFormat, Tool, ToolCall, formats, tool_choice, tools
+from agon_ingress.calls import check_calls
 from agon_ingress.chat import template_kwargs
 from agon_ingress.endpoint import Ask, Endpoint
-from agon_ingress.mapping import able
+from agon_ingress.mapping import able, command
 from agon_ingress.response_events import ResponseStreamEvent
 from agon_ingress.response_telling import ResponseStream, WholeResponse
 from agon_ingress.response_types import (
@@ -94,12 +95,14 @@ def form(asked: ResponseRequest) -> ResponseFormat | None:
 def _generations(asked: ResponseRequest, ask: Ask) -> Sequence[GenerationRequest]:
     functions = offered(asked)
     able(ask.card, "chat", functions)
+    told = messages(asked)
+    check_calls(told, "input")
     effort = asked.reasoning.effort if asked.reasoning else None
-    request = GenerationRequest(
+    request = command(
         request_id=ask.head.id,
         tenant=ask.tenant,
         model=asked.model,
-        messages=messages(asked),
+        messages=told,
         tools=functions,
         tool_choice=chosen(asked),
         parallel_tool_calls=asked.parallel_tool_calls,

@@ -40,7 +40,8 @@ ERRORS: list[tuple[str, str, bytes, str | None, int, str]] = [
     ("POST", CHAT, b'{"model": "\xc3\x28"}', None, 400, "invalid_json"),
     ("POST", CHAT, b"[" * 50_000, None, 400, "invalid_json"),
     ("POST", CHAT, b"a=b", "application/x-www-form-urlencoded", 415, "unsupported_media_type"),
-    ("POST", CHAT, b"{}", None, 400, "invalid_value"),
+    ("POST", CHAT, b'{"model":"m","messages":' + b"[" * 300 + b"]" * 300 + b"}", None, 400, "invalid_json"),
+    ("POST", CHAT, b"{}", None, 400, "missing_required_parameter"),
     ("POST", CHAT, b'{"model":"m","messages":[{"role":"user","content":"x"}]}', None, 404, "model_not_found"),
     ("POST", CHAT, b"x" * 2_000_000, None, 413, "request_too_large"),
 ]

@@ -149,6 +149,37 @@ async def test_an_error_after_tokens_is_an_event_in_a_stream_and_a_status_of_a_w
     assert failed.value.response.headers["x-should-retry"] == "false", "it ran: repeating it would run it twice"
 
 
+async def test_when_one_of_several_prompts_fails_the_stream_ends_and_the_others_stop(
+    make_settings: MakeSettings, worker: FakeWorker
+) -> None:
+    over = asyncio.Event()
+
+    async def script(telling: Telling) -> None:
+        await telling.admit()
+        await telling.say("x ")
+        if telling.request.request_id.endswith("-0"):
+            await eventually(lambda: all(told.said for told in worker.tellings) and len(worker.tellings) == 2)
+            await telling.end("failed", "it broke", "engine_failed")
+        else:
+            await over.wait()
+            await telling.say("y")
+
+    worker.script = script
+    # So long that the stream would not end in time if it waited for a word of the other one.
+    async with serving(make_settings(heartbeat_every=120)) as ingress:
+        await eventually(ingress.serves)
+        async with asyncio.timeout(30):
+            with pytest.raises(APIError, match="it broke"):
+                async for _ in await ingress.client.with_options(timeout=30).completions.create(
+                    model=MODEL, prompt=["a", "b"], stream=True
+                ):
+                    pass
+            await eventually(lambda: ingress.house.admission.open == 0)
+        over.set()
+        other = next(told for told in worker.tellings if told.request.request_id.endswith("-1"))
+        await other.cancelled.wait()
+
+
 async def test_the_head_waits_for_admission_and_then_for_no_longer(
     make_settings: MakeSettings, worker: FakeWorker
 ) -> None:

@@ -157,7 +157,7 @@ def test_the_header_of_ignored_names_stays_small_and_printable() -> None:
     [
         ({"temperature": 3}, "temperature"),
         ({"temperature": "0.5"}, "temperature"),
-        ({"top_p": 0}, "top_p"),
+        ({"top_p": 1.1}, "top_p"),
         ({"n": 0}, "n"),
         ({"n": 17}, "n"),
         ({"n": True}, "n"),
@@ -209,9 +209,55 @@ def test_the_header_of_ignored_names_stays_small_and_printable() -> None:
 def test_a_wrong_value_is_named_by_its_path(fields: dict[str, Any], param: str) -> None:
     error = refused(**fields)
     assert isinstance(error, InvalidRequest)
-    assert (error.status, error.code, error.param) == (400, "invalid_value", param)
+    assert (error.status, error.type, error.param) == (400, "invalid_request_error", param)
     assert param in error.message
     assert "pydantic" not in error.message
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        ({"model": None}, "missing_required_parameter"),
+        ({"n": "2"}, "invalid_type"),
+        ({"seed": 1.5}, "invalid_type"),
+        ({"messages": "Hello"}, "invalid_type"),
+        ({"n": 0}, "integer_below_min_value"),
+        ({"n": 17}, "integer_above_max_value"),
+        ({"temperature": 2.0001}, "decimal_above_max_value"),
+        ({"top_p": -0.1}, "decimal_below_min_value"),
+        ({"messages": []}, "empty_array"),
+        ({"stop": ["a"] * 5}, "array_above_max_length"),
+        ({"stop": ""}, "empty_string"),
+        ({"metadata": {"a": "x" * 513}}, "string_above_max_length"),
+        ({"reasoning_effort": "huge"}, "invalid_value"),
+        ({"tool_choice": "required"}, "invalid_value"),
+    ],
+)
+def test_what_is_wrong_with_it_has_openais_code(fields: dict[str, Any], code: str) -> None:
+    assert refused(**fields).code == code
+
+
+@pytest.mark.parametrize("deep", [100, 190, 300, 900])
+def test_what_is_too_deep_to_be_read_is_refused_unless_it_is_ignored(deep: int) -> None:
+    nested = '{"a":' * deep + "1" + "}" * deep
+    hello = json.dumps(HELLO)[:-1]
+    assert parse(ChatCompletionRequest, f'{hello}, "unknown": {nested}}}'.encode(), None)[1] == ("unknown",)
+    body = f'{hello}, "chat_template_kwargs": {nested}}}'.encode()
+    if deep <= 190:
+        assert parse(ChatCompletionRequest, body, None)[0].chat_template_kwargs
+    else:
+        with pytest.raises(InvalidRequest) as caught:
+            parse(ChatCompletionRequest, body, None)
+        assert caught.value.code == "invalid_json"
+
+
+@pytest.mark.parametrize("deep", [200, 240])
+def test_between_what_can_be_written_and_what_can_be_read_too(deep: int) -> None:
+    assert refused(chat_template_kwargs=json.loads('{"a":' * deep + "1" + "}" * deep)).code == "invalid_json"
+
+
+def test_a_top_p_of_0_is_taken() -> None:
+    assert read(top_p=0)[0].top_p == 0
 
 
 @pytest.mark.parametrize(
