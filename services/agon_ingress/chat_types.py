@@ -11,7 +11,7 @@ from agon.messages.sampling import Sampling
 from agon.messages.tool_choice import ToolChoice, calling
 from agon.messages.tools import Tool
 from agon_ingress.guides import Guided
-from agon_ingress.openai_types import ServiceTier, StreamOptions, Told, Usage, absent
+from agon_ingress.openai_types import ServiceTier, StreamOptions, Told, TopP, Usage, absent
 from agon_ingress.policy import Accepted, Asked, Refused, objects, refuse_other_types
 
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
@@ -24,6 +24,7 @@ class ChatCompletionRequest(Guided, Sampling, Asked):
     messages: Annotated[tuple[ChatMessage, ...], Field(min_length=1, max_length=4096)]
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
     """Prompt excluded; `max_tokens` is its older name."""
+    top_p: TopP | None = None
     stream: bool = False
     stream_options: StreamOptions | None = None
     store: bool = False

@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from agon.messages.sampling import Sampling, TokenId
 from agon_ingress.guides import Guided
-from agon_ingress.openai_types import ServiceTier, StreamOptions, Told, Usage
+from agon_ingress.openai_types import ServiceTier, StreamOptions, Told, TopP, Usage
 from agon_ingress.policy import Accepted, Asked, Refused
 
 Tokens = Annotated[tuple[TokenId, ...], Field(min_length=1)]
@@ -28,6 +28,7 @@ class CompletionRequest(Guided, Sampling, Asked):
     """The text begins with the prompt's."""
     logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     """Log-probabilities of the tokens, with so many alternatives; with `echo` of the prompt's tokens as well."""
+    top_p: TopP | None = None
     stream: bool = False
     stream_options: StreamOptions | None = None
 

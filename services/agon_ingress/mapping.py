@@ -13,6 +13,8 @@ from agon.messages.tools import Tool
 from agon_ingress.endpoint import Ask
 from agon_ingress.errors import invalid
 
+LEAST_TOP_P = 1e-9  # workers take no 0; this leaves the same one token
+
 
 def generation(asked: Sampling, ask: Ask, request_id: str, more: Mapping[str, Any]) -> GenerationRequest:
     """One command; `more` is what the endpoint has of its own."""
@@ -22,6 +24,8 @@ def generation(asked: Sampling, ask: Ask, request_id: str, more: Mapping[str, An
 
 def command(**fields: Any) -> GenerationRequest:
     """Raises `InvalidRequest` for what does not go together; `param` is the field to change."""
+    if fields.get("top_p") == 0:
+        fields["top_p"] = LEAST_TOP_P
     try:
         return GenerationRequest(**fields)
     except ValidationError as error:

@@ -1,6 +1,6 @@
 """What several of OpenAI's objects have in common. `openapi.json` is made from these classes."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -63,4 +63,6 @@ class ErrorResponse(Told):
     error: ErrorObject
 
 
+TopP = Annotated[float, Field(ge=0, le=1)]
+"""OpenAI takes 0 as well: it leaves the most probable token."""
 ServiceTier = Literal["default"]

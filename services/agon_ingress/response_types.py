@@ -8,7 +8,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 from agon.messages.base import ModelName
 from agon.messages.tools import FunctionName
 from agon_ingress.chat_types import Effort
-from agon_ingress.openai_types import ServiceTier, Told
+from agon_ingress.openai_types import ServiceTier, Told, TopP
 from agon_ingress.policy import Accepted, Asked, Refused, objects, refuse_other_types
 
 Status = Literal["in_progress", "completed", "incomplete", "failed", "queued", "cancelled"]
@@ -153,7 +153,7 @@ class ResponseRequest(Asked):
     instructions: str | None = None
     max_output_tokens: Annotated[int, Field(ge=1)] | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
-    top_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    top_p: TopP | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
     include: Annotated[tuple[str, ...], Field(max_length=32)] = ()
     """`message.output_text.logprobs` is known; what this server has no tools for is without effect."""

@@ -101,7 +101,7 @@ class SamplingParams:
         if isinstance(self.stop, str):
             object.__setattr__(self, "stop", (self.stop,))
         _check(self.temperature is None or 0 <= self.temperature < float("inf"), "temperature", "must be 0 or more")
-        _check(self.top_p is None or 0 <= self.top_p <= 1, "top_p", "must be from 0 to 1")
+        _check(self.top_p is None or 0 < self.top_p <= 1, "top_p", "must be above 0 and at most 1")
         _check(self.top_k is None or self.top_k >= -1, "top_k", "must be -1 or more")
         _check(self.min_p is None or 0 <= self.min_p <= 1, "min_p", "must be 0 to 1")
         _check(self.typical_p is None or 0 < self.typical_p <= 1, "typical_p", "must be above 0 and at most 1")

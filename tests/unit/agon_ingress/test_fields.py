@@ -9,6 +9,7 @@ from agon.errors import AgonError, InvalidRequest, UnsupportedParameter
 from agon.messages.formats import ChoiceFormat, JsonObjectFormat, JsonSchemaFormat, RegexFormat
 from agon_ingress.chat_types import ChatCompletionRequest
 from agon_ingress.fields import ignored_header, parse
+from agon_ingress.mapping import command
 from agon_ingress.policy import Asked, fates, refusals
 from agon_ingress.routes import ENDPOINTS
 
@@ -256,8 +257,11 @@ def test_between_what_can_be_written_and_what_can_be_read_too(deep: int) -> None
     assert refused(chat_template_kwargs=json.loads('{"a":' * deep + "1" + "}" * deep)).code == "invalid_json"
 
 
-def test_a_top_p_of_0_is_taken() -> None:
-    assert read(top_p=0)[0].top_p == 0
+def test_a_top_p_of_0_leaves_workers_the_most_probable_token() -> None:
+    asked, _ = read(top_p=0)
+    request = command(request_id="r", model="m", messages=asked.messages, top_p=asked.top_p)
+    assert request.top_p is not None
+    assert 0 < request.top_p < 1e-6
 
 
 @pytest.mark.parametrize(
