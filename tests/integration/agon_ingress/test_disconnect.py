@@ -6,16 +6,27 @@ from typing import Any
 
 import pytest
 
+from agon.stream.gate import Answer
+from agon_ingress.settings import IngressSettings
 from integration.agon_ingress.conftest import (
     MODEL,
     FakeWorker,
     Ingress,
     Telling,
     eventually,
+    register,
     until_cancelled,
 )
 
 pytestmark = pytest.mark.servers
+
+
+ASKED: dict[str, dict[str, Any]] = {
+    "chat/completions": {"messages": [{"role": "user", "content": "Hi"}]},
+    "completions": {"prompt": "Hi"},
+    "responses": {"input": "Hi"},
+    "embeddings": {"input": "Hi"},
+}
 
 
 class Socket:
@@ -29,9 +40,9 @@ class Socket:
     async def to(cls, ingress: Ingress) -> "Socket":
         return cls(*await asyncio.open_connection("127.0.0.1", ingress.port))
 
-    async def ask(self, **fields: Any) -> None:
-        body = json.dumps({"model": MODEL, "messages": [{"role": "user", "content": "Hi"}], **fields}).encode()
-        head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n"
+    async def ask(self, path: str = "chat/completions", **fields: Any) -> None:
+        body = json.dumps({"model": MODEL, **ASKED[path], **fields}).encode()
+        head = f"POST /v1/{path} HTTP/1.1\r\nhost: x\r\ncontent-length: {len(body)}\r\n\r\n"
         self.writer.write(head.encode() + body)
         await self.writer.drain()
 
@@ -68,6 +79,39 @@ async def test_leaving_while_tokens_come_stops_the_engine(
     else:
         client.vanish()
     await ended(ingress, telling)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_no_endpoint_lets_an_engine_take_a_further_step_for_nobody(
+    ingress: Ingress, worker: FakeWorker, settings: IngressSettings, stream: bool
+) -> None:
+    await register(settings, kinds=("chat", "completion", "embedding"))
+    await eventually(lambda: "embedding" in ingress.house.registry.cards[MODEL].kinds)
+    steps = asyncio.Semaphore(0)
+
+    async def stepped(telling: Telling) -> None:
+        await telling.admit()
+        while True:
+            await steps.acquire()
+            if await telling.say("x ") is Answer.CANCELLED:
+                return await telling.end("cancelled", "cancelled", "cancelled")
+
+    worker.script = stepped
+    for number, path in enumerate(path for path in ASKED if not (stream and path == "embeddings")):
+        client = await Socket.to(ingress)
+        await client.ask(path, stream=stream)
+        telling = await worker.telling(number)
+        for _ in range(4):
+            steps.release()
+        await eventually(lambda: telling.said == 5)  # noqa: B023  its admission and four tokens
+        await client.leave()
+        mark = settings.keys.cancel(telling.request.tenant, telling.request.request_id)
+        async with asyncio.timeout(15):
+            while not await ingress.house.redis.exists(mark):  # noqa: ASYNC110  it is set in Redis
+                await asyncio.sleep(0.01)
+        steps.release()
+        await ended(ingress, telling)
+        assert telling.said == 5, path
 
 
 async def test_leaving_before_admission_stops_the_engine(ingress: Ingress, worker: FakeWorker) -> None:
