@@ -12,7 +12,7 @@ import pytest
 
 from support.stack import Up, up
 
-pytestmark = [pytest.mark.servers, pytest.mark.stack, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.servers, pytest.mark.stack, pytest.mark.timeout(600)]
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -46,7 +46,7 @@ def test_a_block_runs_as_written(stack: Up, number: int, tmp_path: Path) -> None
     code = code.replace(".venv/bin/", f"{Path(sys.executable).parent}/")
     code = re.sub(r"(agon (?:status|simulate|chat|models))\b", rf"\1 --data {stack.data}", code)
     command = [sys.executable, "-c", code] if kind == "python" else ["bash", "-euo", "pipefail", "-c", code]
-    done = subprocess.run(command, cwd=tmp_path, env=_environment(), capture_output=True, text=True, timeout=200)
+    done = subprocess.run(command, cwd=tmp_path, env=_environment(), capture_output=True, text=True, timeout=400)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip(), done.stderr
     assert '"error"' not in done.stdout
