@@ -18,6 +18,7 @@ from agon.telemetry import Metrics, configure_logging
 from agon_inference.models import cards, load_backends
 from agon_inference.registration import make_topics, register
 from agon_inference.settings import InferenceSettings
+from agon_inference.unused import leave_out_unused
 from agon_inference.worker import Worker
 
 
@@ -37,7 +38,9 @@ async def serve(settings: InferenceSettings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     metrics = Metrics()
     async with contextlib.AsyncExitStack() as stack:
-        backends = await load_backends(specs(settings))
+        wanted = specs(settings)
+        leave_out_unused(wanted)
+        backends = await load_backends(wanted)
         await make_topics(settings, backends)
         producer = await stack.enter_async_context(started_producer(settings))
         await register(settings, producer, cards(backends.values()))

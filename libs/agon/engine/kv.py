@@ -1,6 +1,8 @@
 """Keys and values of all sequences, in pages: two tensors per model, and one account of what they take."""
 
 from dataclasses import dataclass
+from math import prod
+from mmap import MAP_ANONYMOUS, MAP_PRIVATE, mmap
 
 import torch
 from torch import Tensor
@@ -46,8 +48,8 @@ class KVCache:
         self.page_size = page_size
         self.device = device
         size = (shape.heads, pages + 1, page_size, shape.head_size)
-        self.keys = [torch.zeros(size, dtype=shape.dtype, device=device) for _ in range(shape.layers)]
-        self.values = [torch.zeros(size, dtype=shape.dtype, device=device) for _ in range(shape.layers)]
+        self.keys = [_zeros(size, shape.dtype, device) for _ in range(shape.layers)]
+        self.values = [_zeros(size, shape.dtype, device) for _ in range(shape.layers)]
         self.bytes = shape.page_bytes(page_size) * (pages + 1)
         self._firsts = torch.arange(shape.heads, device=device)[:, None] * (pages + 1)
 
@@ -73,3 +75,12 @@ class KVCache:
         index = torch.tensor(pages, device=self.device)
         for tensor in (*self.keys, *self.values):
             tensor.index_fill_(1, index, 0)
+
+
+def _zeros(size: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Zeros that take memory of a CPU only where they have been written to: the system's own pages come zeroed, while
+    `torch.zeros` writes to all of them."""
+    if device.type != "cpu":
+        return torch.zeros(size, dtype=dtype, device=device)
+    memory = mmap(-1, prod(size) * dtype.itemsize, flags=MAP_PRIVATE | MAP_ANONYMOUS)
+    return torch.frombuffer(memory, dtype=dtype).view(size)
