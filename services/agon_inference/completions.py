@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import cast
+from typing import NamedTuple, cast
 
-from agon.dialects import Reader, call_id, fold
+from agon.dialects import Reader, Spoken, call_id, fold
 from agon.messages import (
     AssistantMessage,
     CompletionChoice,
@@ -43,19 +43,25 @@ def completed(
         raise ValueError(f"{identity.key} has no end yet")
     store = request.store if request else True
     admission = transcript.admission
+    spoken = [_heard(said, request, card) for said in transcript.said]
     return GenerationCompleted(
         request_id=identity.request_id,
         tenant=identity.tenant,
         model=identity.model,
         kind=request.kind if request else "chat",
         status=cast(Status, end.status),
-        choices=tuple(_choices(transcript.said, request, store, card)) if admission or transcript.emitted else (),
+        choices=tuple(_choices(transcript.said, spoken, identity.request_id, store))
+        if admission or transcript.emitted
+        else (),
         prompt_logprobs=prompt_logprobs(transcript.prompt_logprobs) if store and transcript.prompt_logprobs else None,
         usage=Usage(
             prompt_tokens=end.prompt_tokens,
             completion_tokens=end.completion_tokens,
             total_tokens=end.prompt_tokens + end.completion_tokens,
             cached_tokens=end.cached_tokens,
+            reasoning_tokens=None
+            if card is None or card.reasoning is None
+            else sum(heard.reasoning_tokens for heard in spoken),
         ),
         error=None
         if end.error_message is None
@@ -79,28 +85,41 @@ def bare(message: GenerationCompleted) -> GenerationCompleted:
     return message.model_copy(update={"choices": choices, "prompt_logprobs": None, "text_omitted": True})
 
 
-def _choices(
-    said: Iterable[Said], request: GenerationRequest | None, store: bool, card: ModelCard | None
-) -> Iterable[CompletionChoice]:
-    for index, choice in enumerate(said):
+class _Heard(NamedTuple):
+    """What one choice said, with calls and reasoning apart from the text, as HTTP tells it."""
+
+    spoken: Spoken
+    reasoning_tokens: int
+
+
+def _heard(said: Said, request: GenerationRequest | None, card: ModelCard | None) -> _Heard:
+    if card is None or request is None or request.kind != "chat":
+        return _Heard(Spoken("".join(said.text)), 0)
+    offer = calling(request.tools, request.tool_choice, request.parallel_tool_calls)
+    reader = Reader(card.tool_format, offer.names, card.reasoning)
+    spoken = Spoken()
+    for text, tokens in zip(said.text, said.counts, strict=True):
+        fold(reader.feed(text, tokens), spoken)
+    fold(reader.end(), spoken)
+    if not offer.several:
+        del spoken.calls[1:]
+    return _Heard(spoken, reader.reasoning_tokens)
+
+
+def _choices(said: Iterable[Said], heard: Iterable[_Heard], answer: str, store: bool) -> Iterable[CompletionChoice]:
+    for index, (choice, (spoken, _)) in enumerate(zip(said, heard, strict=True)):
         yield CompletionChoice(
             index=index,
-            message=_message("".join(choice.text), index, request, card) if store else AssistantMessage(),
+            message=_message(spoken, index, answer) if store else AssistantMessage(),
             logprobs=choice_logprobs(choice.logprobs) if store and choice.logprobs is not None else None,
             finish_reason=cast(FinishReason | None, choice.finish_reason),
         )
 
 
-def _message(text: str, index: int, request: GenerationRequest | None, card: ModelCard | None) -> AssistantMessage:
-    """What was said, with calls and reasoning apart from the text, as HTTP tells it."""
-    if card is None or request is None or request.kind != "chat":
-        return AssistantMessage(content=text)
-    offer = calling(request.tools, request.tool_choice, request.parallel_tool_calls)
-    reader = Reader(card.tool_format, offer.names, card.reasoning)
-    spoken = fold((*reader.feed(text), *reader.end()))
+def _message(spoken: Spoken, index: int, answer: str) -> AssistantMessage:
     calls = tuple(
-        ToolCall(id=call_id(request.request_id, index, number), function=FunctionCall(name=name, arguments=arguments))
-        for number, (name, arguments) in enumerate(spoken.calls if offer.several else spoken.calls[:1])
+        ToolCall(id=call_id(answer, index, number), function=FunctionCall(name=name, arguments=arguments))
+        for number, (name, arguments) in enumerate(spoken.calls)
     )
     return AssistantMessage(
         content=spoken.text or None if calls else spoken.text,

@@ -29,6 +29,8 @@ class Said:
 
     token_ids: list[int] = field(default_factory=list)
     text: list[str] = field(default_factory=list)
+    counts: list[int] = field(default_factory=list)
+    """Of how many tokens each piece of the text is made."""
     finish_reason: str | None = None
     logprobs: list[TokenLogprob] | None = None
 
@@ -76,6 +78,7 @@ def read(entries: Sequence[Entry], choices: int) -> Transcript:
                 said = transcript.said[entry.choice]
                 said.token_ids.extend(token_ids)
                 said.text.append(text)
+                said.counts.append(len(token_ids))
                 said.finish_reason = finish_reason or said.finish_reason
                 if logprobs is not None:
                     said.logprobs = (said.logprobs or []) + list(logprobs)

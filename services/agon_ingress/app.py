@@ -15,14 +15,22 @@ from fastapi import FastAPI
 from agon import __version__
 from agon.errors import SetupError
 from agon.telemetry import Metrics, configure_logging
-from agon_ingress import absent, arena_routes, errors, front, models, openapi, probes, routes
+from agon_ingress import absent, arena_routes, errors, front, models, openapi, probes, routes, stored_chats
 from agon_ingress.arena import open_arena
 from agon_ingress.edge import Edge
 from agon_ingress.house import open_house
 from agon_ingress.server import listen, make_server, serving
 from agon_ingress.settings import IngressSettings
 
-ROUTERS = (front.router, routes.router, models.router, absent.router, arena_routes.router, probes.router)
+ROUTERS = (
+    front.router,
+    routes.router,
+    stored_chats.router,
+    models.router,
+    absent.router,
+    arena_routes.router,
+    probes.router,
+)
 
 
 def create_app(settings: IngressSettings, internal: socket.socket | None = None) -> FastAPI:

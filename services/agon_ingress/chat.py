@@ -4,10 +4,13 @@ from typing import Any
 
 from agon.messages import GenerationRequest, ModelCard
 from agon.messages.tool_choice import calling
+from agon.store import stored_chats
+from agon.store.stored_chats import StoredChat
 from agon_ingress.calls import check_calls
 from agon_ingress.chat_telling import ChatStream, WholeChat
 from agon_ingress.chat_types import ChatCompletion, ChatCompletionChunk, ChatCompletionRequest, Effort
 from agon_ingress.endpoint import Ask, Endpoint
+from agon_ingress.house import House
 from agon_ingress.mapping import able, generation
 from agon_ingress.telling import Speech
 
@@ -57,6 +60,22 @@ def template_kwargs(effort: Effort | None, given: dict[str, Any] | None) -> dict
     return {"reasoning_effort": effort, "enable_thinking": effort != "none", **(given or {})}
 
 
+async def _keep(asked: ChatCompletionRequest, ask: Ask, house: House) -> None:
+    if asked.store:
+        house.health.require("postgres")
+        messages = [message.model_dump(mode="json", exclude_none=True) for message in asked.messages]
+        chat = StoredChat(
+            tenant=ask.tenant,
+            completion_id=ask.head.id,
+            model=ask.head.model,
+            fingerprint=ask.head.fingerprint,
+            messages=messages,
+            metadata=asked.metadata,
+            created_at=ask.began,
+        )
+        await stored_chats.keep(house.pool, chat)
+
+
 CHAT = Endpoint(
     path="/v1/chat/completions",
     prefix="chatcmpl-",
@@ -68,4 +87,5 @@ CHAT = Endpoint(
     whole=_whole,
     streamed=_streamed,
     conversation=lambda asked: asked.prompt_cache_key,
+    keep=_keep,
 )

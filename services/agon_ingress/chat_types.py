@@ -11,7 +11,7 @@ from agon.messages.sampling import Sampling
 from agon.messages.tool_choice import ToolChoice, calling
 from agon.messages.tools import Tool
 from agon_ingress.guides import Guided
-from agon_ingress.openai_types import ServiceTier, StreamOptions, Told, TopP, Usage, absent
+from agon_ingress.openai_types import Metadata, ServiceTier, StreamOptions, Told, TopP, Usage, absent
 from agon_ingress.policy import Accepted, Asked, Refused, objects, refuse_other_types
 
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
@@ -28,7 +28,8 @@ class ChatCompletionRequest(Guided, Sampling, Asked):
     stream: bool = False
     stream_options: StreamOptions | None = None
     store: bool = False
-    """Whether the text is kept in the completion's record, for the one who reads Kafka or the database."""
+    """Whether question and answer are kept, for `GET /v1/chat/completions` and whoever reads Kafka or the database."""
+    metadata: Metadata = {}
     prompt_cache_key: Annotated[str, Field(max_length=512)] | None = None
     """Requests with the same key go to the same worker, which has their common beginning cached."""
     logprobs: bool = False

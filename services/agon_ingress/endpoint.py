@@ -1,8 +1,7 @@
 """What an endpoint of `/v1` that asks a model is made of. One description serves HTTP, batches, `openapi.json` and
 `docs/api.md`; all of it but `respond` is pure."""
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, TypeVar
@@ -29,6 +28,7 @@ class Ask:
 
     head: Head
     tenant: str
+    began: datetime
     deadline: datetime
     card: ModelCard
     settings: IngressSettings
@@ -36,6 +36,10 @@ class Ask:
     def name(self, index: int, count: int) -> str:
         """The id of one of the requests that an answer needs."""
         return self.head.id if count == 1 else f"{self.head.id}-{index}"
+
+
+async def _nothing(asked: Asked, ask: Ask, house: House) -> None:
+    """Most answers are not kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +63,16 @@ class Endpoint(Generic[A]):
     """None where no stream was asked for."""
     conversation: Callable[[A], str | None] = lambda _: None
     """Requests with the same go to the same worker."""
+    keep: Callable[[A, Ask, House], Awaitable[None]] = _nothing
+    """Write down what was asked, where the client wants it kept; before anything goes out."""
 
     def ask(self, model: str, name: str, tenant: str, deadline: datetime, house: House) -> Ask:
         """Raises `ModelNotFound` or `ModelNotServed`."""
         card = house.registry.check(model)
         fingerprint = f"fp_{card.digest.removeprefix('sha256:')[:12]}"
-        head = Head(f"{self.prefix}{name}", int(time.time()), model, fingerprint)
-        return Ask(head, tenant, deadline, card, house.settings)
+        began = now()
+        head = Head(f"{self.prefix}{name}", int(began.timestamp()), model, fingerprint)
+        return Ask(head, tenant, began, deadline, card, house.settings)
 
     async def respond(self, request: Request) -> Response:
         """Answer an HTTP request."""
@@ -79,6 +86,7 @@ class Endpoint(Generic[A]):
             generations = [
                 one.model_copy(update={"metadata": {**one.metadata, SCRIPT_KEY: script}}) for one in generations
             ]
+        await self.keep(asked, ask, house)
         conversation = self.conversation(asked)
         if (streamed := self.streamed(asked, ask)) is not None:
             return StreamedAnswer(house, generations, conversation, headers, streamed)

@@ -63,6 +63,14 @@ class ErrorResponse(Told):
     error: ErrorObject
 
 
+Metadata = Annotated[
+    dict[
+        Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[^\x00]*$")],
+        Annotated[str, Field(max_length=512, pattern=r"^[^\x00]*$")],
+    ],
+    Field(max_length=16),
+]
+"""What a client notes on an object: at most 16 pairs of 64 and 512 characters."""
 TopP = Annotated[float, Field(ge=0, le=1)]
 """OpenAI takes 0 as well: it leaves the most probable token."""
 ServiceTier = Literal["default"]

@@ -5,15 +5,18 @@
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from agon_ingress.openai_types import ErrorResponse
+from agon_ingress.policy import Asked
 from agon_ingress.routes import ENDPOINTS
 
 REF = "#/components/schemas/{model}"
@@ -26,14 +29,19 @@ def document(app: FastAPI) -> dict[str, Any]:
         made = get_openapi(title=app.title, version=app.version, description=_ABOUT, routes=app.routes)
         schemas = made.setdefault("components", {}).setdefault("schemas", {})
         given: list[tuple[type[BaseModel], JsonSchemaMode]] = [(ErrorResponse, "serialization")]
-        given += ((endpoint.asks, "validation") for endpoint in ENDPOINTS)
+        bodies = dict(_bodies(app))
+        given += ((kind, "validation") for kind in bodies.values())
         given += ((endpoint.event, "serialization") for endpoint in ENDPOINTS if endpoint.event is not None)
         _, added = models_json_schema(given, ref_template=REF)
         for name, schema in added["$defs"].items():
             schemas.setdefault(name, schema)
+        for (path, method), kind in bodies.items():
+            made["paths"][path][method]["requestBody"] = {
+                "required": True,
+                "content": {"application/json": _ref(kind)},
+            }
         for endpoint in ENDPOINTS:
             post = made["paths"][endpoint.path]["post"]
-            post["requestBody"] = {"required": True, "content": {"application/json": _ref(endpoint.asks)}}
             if endpoint.event is not None:
                 post["responses"]["200"]["content"]["text/event-stream"] = _ref(endpoint.event)
         for path in made["paths"].values():
@@ -47,6 +55,16 @@ def document(app: FastAPI) -> dict[str, Any]:
             schemas.pop(name, None)
         app.openapi_schema = made
     return app.openapi_schema
+
+
+def _bodies(app: FastAPI) -> Iterator[tuple[tuple[str, str], type[Asked]]]:
+    """What routes read by themselves, by path and method."""
+    for endpoint in ENDPOINTS:
+        yield (endpoint.path, "post"), endpoint.asks
+    for route in app.routes:
+        if isinstance(route, APIRoute) and (kind := getattr(route.endpoint, "takes", None)) is not None:
+            for method in route.methods or ():
+                yield (route.path, method.lower()), kind
 
 
 _ABOUT = "An OpenAI-compatible API, blind battles between models, and a leaderboard that anyone can check."

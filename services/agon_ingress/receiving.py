@@ -1,8 +1,9 @@
 """What comes with every request to a model: its body, read as a type, and how long its client will wait."""
 
 import asyncio
+from collections.abc import Callable
 from datetime import timedelta
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from fastapi import Request
 
@@ -15,6 +16,7 @@ from agon_ingress.settings import IngressSettings
 TIMEOUT_HEADER = "x-timeout-ms"
 
 A = TypeVar("A", bound=Asked)
+Handler = TypeVar("Handler", bound=Callable[..., Any])
 
 
 class Received(NamedTuple, Generic[A]):
@@ -23,6 +25,16 @@ class Received(NamedTuple, Generic[A]):
     asked: A
     headers: dict[str, str]
     patience: timedelta
+
+
+def takes(kind: type[Asked]) -> Callable[[Handler], Handler]:
+    """Marks a route that reads its body by itself, for `openapi.json`."""
+
+    def marked(handler: Handler) -> Handler:
+        handler.takes = kind  # type: ignore[attr-defined]
+        return handler
+
+    return marked
 
 
 async def receive(request: Request, kind: type[A], settings: IngressSettings) -> Received[A]:

@@ -8,7 +8,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 from agon.messages.base import ModelName
 from agon.messages.tools import FunctionName
 from agon_ingress.chat_types import Effort
-from agon_ingress.openai_types import ServiceTier, Told, TopP
+from agon_ingress.openai_types import Metadata, ServiceTier, Told, TopP
 from agon_ingress.policy import Accepted, Asked, Refused, objects, refuse_other_types
 
 Status = Literal["in_progress", "completed", "incomplete", "failed", "queued", "cancelled"]
@@ -162,7 +162,7 @@ class ResponseRequest(Asked):
     parallel_tool_calls: bool = True
     text: TextOptions = TextOptions()
     reasoning: ReasoningOptions | None = None
-    metadata: Annotated[dict[str, Annotated[str, Field(max_length=512)]], Field(max_length=16)] = {}
+    metadata: Metadata = {}
     prompt_cache_key: Annotated[str, Field(max_length=512)] | None = None
     """Requests with the same key go to the same worker, which has their common beginning cached."""
     stream: bool = False

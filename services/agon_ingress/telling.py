@@ -6,7 +6,7 @@ from typing import Protocol
 
 from pydantic import BaseModel
 
-from agon.dialects import Arguments, Call, Piece, Reader, Reasoning, ReasoningStyle, ToolFormat
+from agon.dialects import Arguments, Call, Piece, Reader, ReasoningStyle, ToolFormat
 from agon.errors import AgonError
 from agon.stream.frames import Delta, End
 from agon_ingress.openai_types import CompletionTokensDetails, PromptTokensDetails, Usage
@@ -67,14 +67,14 @@ class Listener:
     def __init__(self, speech: Speech) -> None:
         self._reader = Reader(speech.tools, speech.offered, speech.reasoning)
         self._several = speech.several
-        self.reasoning_tokens = 0
+
+    @property
+    def reasoning_tokens(self) -> int:
+        return self._reader.reasoning_tokens
 
     def hear(self, delta: Delta) -> tuple[list[Piece], str | None]:
         """The pieces that are certain now, and the choice's finish reason with its last delta."""
-        thinking = self._reader.thinking
-        pieces = self._reader.feed(delta.text)
-        if thinking or any(isinstance(piece, Reasoning) for piece in pieces):
-            self.reasoning_tokens += len(delta.token_ids)
+        pieces = self._reader.feed(delta.text, len(delta.token_ids))
         reason = delta.finish_reason
         if reason is not None:
             pieces += self._reader.end()

@@ -30,19 +30,23 @@ class Reader:
         reasoning: ReasoningStyle | None = None,
     ) -> None:
         self.calls = 0
+        self.reasoning_tokens = 0
+        """Counted by what is fed: a piece that ends the reasoning counts as a whole."""
         self._reader = _READERS[tools](frozenset(offered)) if tools and offered else None
         self._thinking = reasoning == "think_open"
         self._undecided = reasoning == "think"
         self._fresh = False  # reasoning has just ended: white space behind it belongs to the format
         self._held = ""
 
-    @property
-    def thinking(self) -> bool:
-        """What comes next is reasoning, unless it ends it."""
-        return self._thinking
+    def feed(self, text: str, tokens: int = 0) -> list[Piece]:
+        """The pieces that are certain now. `tokens` is how many the text is made of."""
+        thinking = self._thinking
+        pieces = self._feed(text)
+        if thinking or any(isinstance(piece, Reasoning) for piece in pieces):
+            self.reasoning_tokens += tokens
+        return pieces
 
-    def feed(self, text: str) -> list[Piece]:
-        """The pieces that are certain now."""
+    def _feed(self, text: str) -> list[Piece]:
         out: list[Piece] = []
         text, self._held = self._held + text, ""
         if self._undecided:

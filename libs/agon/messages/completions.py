@@ -78,6 +78,8 @@ class Usage(Message):
     completion_tokens: Annotated[int, Field(ge=0)] = 0
     total_tokens: Annotated[int, Field(ge=0)] = 0
     cached_tokens: Annotated[int, Field(ge=0)] = 0
+    reasoning_tokens: Annotated[int, Field(ge=0)] | None = None
+    """Of the completion's; None for models that do not reason."""
 
 
 class Timings(Message):

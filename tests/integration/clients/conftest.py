@@ -1,4 +1,4 @@
-"""One ingress and one worker for the tests of all clients: scripted models, a nano model, an embedding model."""
+"""One ingress, recorder and worker for the tests of all clients: scripted models, a nano model, embeddings."""
 
 import os
 import subprocess
@@ -58,14 +58,18 @@ def api(
     environment = place.environment(
         AGON_HTTP_PORT=str(port), AGON_POSTGRES_URL=database, AGON_TEST_MODE="true", AGON_NAME="ingress-api"
     )
-    with (place.folder / "ingress.log").open("wb") as log:
-        ingress = subprocess.Popen([sys.executable, "-m", "agon_ingress"], env=environment, stdout=log, stderr=log)
+    with (place.folder / "services.log").open("wb") as log:
+        services = [
+            subprocess.Popen([sys.executable, "-m", f"agon_{name}"], env=environment, stdout=log, stderr=log)
+            for name in ("ingress", "recorder")
+        ]
     try:
         _wait(f"http://127.0.0.1:{port}", worker)
         yield Api(f"http://127.0.0.1:{port}")
     finally:
-        ingress.kill()
-        ingress.wait(10)
+        for service in services:
+            service.kill()
+            service.wait(10)
         worker.kill()
 
 

@@ -46,3 +46,17 @@ def test_what_is_not_known_or_not_kept(fields: dict[str, Any]) -> None:
     told = message(**fields)
     assert told.content == (SAID if "card" in fields else None)
     assert told.tool_calls is None
+
+
+@pytest.mark.parametrize("store", [True, False])
+def test_reasoning_is_counted_piece_by_piece_whether_or_not_the_text_is_kept(store: bool) -> None:
+    request = GenerationRequest.model_validate(
+        {"request_id": "r1", "model": "m", "messages": [{"role": "user", "content": "?"}], "store": store}
+    )
+    identity = Identity("default", "r1", "m", "t/0/0", "d", now())
+    pieces = [((1,), "<think>"), ((2, 3), "Hm."), ((4,), "</think>"), ((5, 6), "One moment.")]
+    entries = [Entry(0, 0, Admission("w", 3, 0, 1.0)), *(Entry(0, 0, Delta(ids, text)) for ids, text in pieces)]
+    transcript = read([*entries, Entry(0, 6, End("finished", 3, 6, 0, 1.0))], 1)
+    assert completed(identity, request, transcript, "w", 1, card=CARD).usage.reasoning_tokens == 3
+    plain = CARD.model_copy(update={"reasoning": None})
+    assert completed(identity, request, transcript, "w", 1, card=plain).usage.reasoning_tokens is None
