@@ -44,7 +44,7 @@ def to_board(where: Slice, mark: int, ranking: Ranking, method: str = METHOD) ->
         method=method,
         as_of=mark,
         votes=ranking.votes,
-        rows=tuple(BoardRow(**{name: getattr(row, name) for name in BoardRow.model_fields}) for row in ranking.rows),
+        rows=tuple(BoardRow(**row._asdict()) for row in ranking.rows),
         unranked=tuple(UnrankedRow(model=u.model, votes=u.votes, reason=u.reason) for u in ranking.unranked),
         published_at=now(),
     )

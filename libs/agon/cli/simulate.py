@@ -223,7 +223,7 @@ def _show(board: Any, tally: Tally, seconds: float) -> None:
     from agon.cli.board import board_console, board_table
     from agon.ratings import Rated, Unranked
 
-    rows = [Rated(**{name: row[name] for name in Rated.__slots__}) for row in board["rows"]]
+    rows = [Rated(**{name: row[name] for name in Rated._fields}) for row in board["rows"]]
     unranked = [Unranked(**{name: row[name] for name in Unranked.__slots__}) for row in board.get("unranked", ())]
     console = board_console()
     title = f"{board['arena']} / {board['slice']}, {board['votes']} votes"

@@ -13,6 +13,7 @@ import numpy as np
 from agon.errors import InvalidRequest
 from agon.ratings.cells import Array, PairCells
 from agon.ratings.components import main_component
+from agon.ratings.definite import inverse_of
 from agon.ratings.sums import PairSums
 
 METHOD: Final = "bradley_terry"
@@ -21,6 +22,13 @@ METHOD: Final = "bradley_terry"
 _SMALL_STEP = 1e-10
 _ROUNDING = 1e-14
 _MOST_ITERATIONS = 100
+# Newton's error squares: after a step of this size the next one is small, and is taken with the covariance's inverse.
+_LAST_STEP = 1e-5
+# No log-odds changes by more than twice a step; a change of a falls short of the expected gain g by at most
+# g (exp(a) - 1) / 2 (Bach, Electronic Journal of Statistics 4, 2010), so that a step of this size always rises.
+_SURE_STEP = 0.3
+# exp(350) and its square are numbers.
+_WIDEST = 700.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,36 +81,37 @@ def fit(votes: PairCells | PairSums, start: Array | None = None) -> Fit:
 
 def maximise(sums: PairSums, start: Array | None = None) -> Fit:
     """`fit` for sums that are known to be one strong component of at least two models."""
-    m = len(sums.models)
     points = sums.points
     total = points + points.T
-    theta: Array = np.zeros(m)
-    if start is not None:
-        warm = start - np.mean(start)
-        # A start from other votes may be worse than none, and so far off that the curvature there is nothing.
-        theta = warm if _likelihood(points, win_matrix(warm)) > _likelihood(points, win_matrix(theta)) else theta
+    theta, p = _start(points, start)
 
-    iterations = 0
-    p = win_matrix(theta)
+    iterations, size = 0, np.inf
     while True:
         gradient, terms = _gradient(points, p)
         information = laplacian(total * p * p.T)
-        step = _solve(information, gradient)
-        if np.max(np.abs(gradient) / terms) <= _ROUNDING or np.max(np.abs(step)) <= _SMALL_STEP:
+        inverse = pseudo_inverse(information) if size <= _LAST_STEP else None
+        step = _solve(information, gradient) if inverse is None else inverse @ gradient
+        size = float(np.max(np.abs(step)))
+        if np.max(np.abs(gradient) / terms) <= _ROUNDING or size <= _SMALL_STEP:
             break
         if iterations == _MOST_ITERATIONS:
             raise InvalidRequest("the ratings are too far apart for floating point: some models nearly never lost")
         theta, p = _ascend(points, theta, p, step, float(gradient @ step))
         iterations += 1
 
-    inverse = pseudo_inverse(information)
+    inverse = pseudo_inverse(information) if inverse is None else inverse
     meat = laplacian(_squared_scores(sums, p))
     return Fit(sums.models, theta, inverse @ meat @ inverse, inverse, float(np.max(np.abs(gradient))), iterations)
 
 
 def win_matrix(theta: Array) -> Array:
     """(M, M) P(row beats column) = 1 / (1 + exp(theta_j - theta_i)); the diagonal is 1/2."""
-    probability: Array = 1 / (1 + np.exp(np.clip(theta[None, :] - theta[:, None], -700.0, 700.0)))
+    high, low = float(theta.max(initial=0.0)), float(theta.min(initial=0.0))
+    if high - low <= _WIDEST:  # a division for each pair costs less than an exponential
+        strength = np.exp(theta - (high + low) / 2)
+        probability: Array = strength[:, None] / (strength[:, None] + strength[None, :])
+    else:
+        probability = 1 / (1 + np.exp(np.clip(theta[None, :] - theta[:, None], -_WIDEST, _WIDEST)))
     return probability
 
 
@@ -119,7 +128,7 @@ def pseudo_inverse(laplacian: Array) -> Array:
     m = len(laplacian)
     c = float(np.trace(laplacian)) / m
     try:
-        inverse: Array = np.linalg.inv(laplacian + c / m) - 1 / (c * m)
+        inverse: Array = inverse_of(laplacian + c / m) - 1 / (c * m)
     except np.linalg.LinAlgError as error:
         raise InvalidRequest("the ratings are too far apart for floating point") from error
     return inverse
@@ -134,6 +143,19 @@ def _solve(information: Array, gradient: Array) -> Array:
         raise InvalidRequest("the ratings are too far apart for floating point") from error
     step -= step.mean()
     return step
+
+
+def _start(points: Array, start: Array | None) -> tuple[Array, Array]:
+    """(M,) where the search begins, and its win matrix.
+
+    A start from other votes may be worse than none, and so far off that the curvature there is nothing.
+    """
+    if start is not None:
+        theta = start - np.mean(start)
+        p = win_matrix(theta)
+        if _likelihood(points, p) > np.log(0.5) * points.sum():
+            return theta, p
+    return np.zeros(len(points)), np.full_like(points, 0.5)
 
 
 def _likelihood(points: Array, p: Array) -> float:
@@ -153,14 +175,18 @@ def _gradient(points: Array, p: Array) -> tuple[Array, Array]:
 
 def _squared_scores(sums: PairSums, p: Array) -> Array:
     """(M, M) symmetric: the sum over a pair's votes of weight squared times (y - p) squared, y in {1, 1/2, 0}."""
-    won = sums.wins_squared * p.T**2
+    won = sums.wins_squared * np.square(p.T)
     halves = sums.ties_squared + sums.both_bad_squared
-    total: Array = won + won.T + halves * ((p - p.T) / 2) ** 2
+    total: Array = won + won.T + halves * np.square(p - 0.5)
     return total
 
 
 def _ascend(points: Array, theta: Array, p: Array, step: Array, slope: float) -> tuple[Array, Array]:
     """A Newton step, halved until the log-likelihood rises enough (Armijo), or only rounding is left of it."""
+    if np.max(np.abs(step)) <= _SURE_STEP:
+        moved = theta + step
+        moved -= moved.mean()
+        return moved, win_matrix(moved)
     here = _likelihood(points, p)
     least = here - _ROUNDING * abs(here)
     size = 1.0

@@ -18,26 +18,25 @@ def main_component(points: Array, votes: Array) -> list[int]:
     m = len(points)
     if m == 0:
         return []
-    scored = points > 0
     # Nearly always it holds the model with the most votes and most of the models: two searches tell.
     busiest = int(np.argmax(votes))
-    both = _reached(scored, busiest) & _reached(scored.T, busiest)
+    both = _reached(points, busiest) & _reached(points.T, busiest)
     if 2 * np.count_nonzero(both) > m:
         return list(map(int, np.flatnonzero(both)))
-    heads, tails = np.nonzero(scored)
+    heads, tails = np.nonzero(points > 0)
     components = strong_components(m, heads.tolist(), tails.tolist())
     return max(components, key=lambda c: (len(c), float(votes[c].sum()), [-i for i in c]))
 
 
-def _reached(edges: Flags, start: int) -> Flags:
-    """(M,) which nodes can be reached from `start` along edges [from, to]."""
-    seen = np.zeros(len(edges), dtype=bool)
+def _reached(points: Array, start: int) -> Flags:
+    """(M,) which nodes can be reached from `start` along edges: those [from, to] that are above 0, all others 0."""
+    seen = np.zeros(len(points), dtype=bool)
     seen[start] = True
-    front = seen
-    while front.any():
-        front = edges[front].any(axis=0) & ~seen
-        seen = seen | front
-    return seen
+    while True:
+        further = seen | (seen @ points > 0)
+        if np.array_equal(further, seen):
+            return seen
+        seen = further
 
 
 def strong_components(n: int, heads: Sequence[int], tails: Sequence[int]) -> list[list[int]]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -20,8 +20,7 @@ Method = Literal["bradley_terry", "rao_kupper", "davidson", "grounded"]
 BothBad = Literal["tie", "apart"]
 
 
-@dataclass(frozen=True, slots=True)
-class Rated:
+class Rated(NamedTuple):
     """A row. Ranks count from 1; `rank_best` and `rank_worst` follow from which intervals overlap (Arena's rule)."""
 
     rank: int

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from agon.ratings.cells import Array, Codes, PairCells, sum_by
+from agon.ratings.cells import Array, PairCells, sum_by
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +30,9 @@ class PairSums:
     def of(cls, cells: PairCells) -> "PairSums":
         """Each vote weighs 1, and which model stood left is forgotten."""
         m = len(cells.models)
-        there, back = cells.left * m + cells.right, cells.right * m + cells.left
-        left_wins, right_wins, ties, both_bad = cells.counts.T
-
-        def matrix(forth: Codes, home: Codes) -> Array:
-            return (sum_by(there, forth, m * m) + sum_by(back, home, m * m)).reshape(m, m)
-
-        wins, tied, bad = matrix(left_wins, right_wins), matrix(ties, ties), matrix(both_bad, both_bad)
+        pair = cells.left * m + cells.right
+        left_wins, right_wins, ties, both_bad = (sum_by(pair, counts, m * m).reshape(m, m) for counts in cells.counts.T)
+        wins, tied, bad = left_wins + right_wins.T, ties + ties.T, both_bad + both_bad.T
         return cls(cells.models, wins, tied, bad, wins, tied, bad)
 
     @property

@@ -193,7 +193,7 @@ def _ranges(ranking: Ranking, recipe: Recipe) -> Ranking:
     critical = simultaneous(shown, level=recipe.level) if joint else two_sided(recipe.level, made.degrees)
     ranges = rank_ranges(shown, critical)
     rows = (
-        replace(row, rank_best=int(best), rank_worst=int(worst))
+        row._replace(rank_best=int(best), rank_worst=int(worst))
         for row, best, worst in zip(ranking.rows, ranges.best, ranges.worst, strict=True)
     )
     return replace(ranking, rows=tuple(rows))

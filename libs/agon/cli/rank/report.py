@@ -98,7 +98,7 @@ class Report:
                     "name": board.name,
                     "votes": board.ranking.votes,
                     "gradient": board.ranking.fit.gradient if board.ranking.fit else None,
-                    "rows": [asdict(row) for row in board.ranking.rows],
+                    "rows": [row._asdict() for row in board.ranking.rows],
                     "unranked": [asdict(model) for model in board.ranking.unranked],
                     "notes": list(board.notes),
                     **{finding.name: finding.data for finding in board.findings},
