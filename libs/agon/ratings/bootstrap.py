@@ -76,7 +76,7 @@ def bootstrap(sums: PairSums, rounds: int = 100, *, seed: int = 0) -> Bootstrap:
     start = np.exp(full.theta)
     for b, drawn in enumerate(multinomial(rng, counts[kinds].astype(np.int64), rounds)):
         cell = np.zeros(2 * m * m)
-        cell[kinds] = drawn
+        cell[kinds] = drawn.astype(np.float64)  # a scatter that converts would take three times as long
         wins, ties = cell.reshape(2, m, m)
         points = wins + (ties + ties.T) / 2
         found = _refit(points, full, start)
@@ -98,9 +98,11 @@ def _refit(points: Array, full: Fit, start: Array) -> Array | None:
     if not (wins.all() and points.sum(axis=0).all()):
         return None
     theta, strength = full.theta, start
+    shared, ones = np.empty_like(total), np.ones(len(total))
     for _ in range(_MOST_STEPS):
-        shared = total / (strength[:, None] + strength[None, :])
-        step = full.information_inverse @ (wins - strength * shared.sum(axis=1))
+        np.add.outer(strength, strength, out=shared)
+        np.divide(total, shared, out=shared)
+        step = full.information_inverse @ (wins - strength * (shared @ ones))
         theta = theta + step
         if np.abs(step).max() <= _SMALL_STEP:
             return theta if _connected(total) else None

@@ -13,7 +13,7 @@ from agon.ratings.cells import Array, Counts
 _MARGIN = 5.0
 # Up to this mean a count is looked up; few kinds of votes have more, and numpy draws those.
 _TABLED = 256
-# Slots of a lookup: a uniform number's first ten bits decide for most draws, the whole number for the others.
+# Slots of a lookup: ten random bits decide for most draws, a further number within the slot for the others.
 _SLOTS = 1024
 # So few votes are drawn plainly.
 _PLAIN = 200
@@ -43,11 +43,15 @@ def multinomial(rng: np.random.Generator, counts: Counts, rounds: int) -> Counts
 def _poisson(rng: np.random.Generator, counts: Counts, share: float, rounds: int) -> Counts:
     """(rounds, K) Poisson draws with means counts * share."""
     small = counts <= _TABLED
-    drawn = np.empty((rounds, len(counts)), dtype=np.int64)
-    drawn[:, ~small] = rng.poisson(counts[~small] * share, (rounds, int((~small).sum())))
     distinct, row = np.unique(counts[small], return_inverse=True)
-    if len(distinct):
-        drawn[:, small] = _looked_up(rng, distinct * share, row, rounds)
+    looked_up = _looked_up(rng, distinct * share, row, rounds) if len(distinct) else np.empty((rounds, 0), np.int64)
+    if small.all():
+        return looked_up
+    drawn = np.empty((rounds, len(counts)), dtype=np.int64)
+    where = np.flatnonzero(small)
+    for into, found in zip(drawn, looked_up, strict=True):
+        into[where] = found
+    drawn[:, ~small] = rng.poisson(counts[~small] * share, (rounds, int((~small).sum())))
     return drawn
 
 
@@ -60,16 +64,15 @@ def _looked_up(rng: np.random.Generator, means: Array, row: Counts, rounds: int)
     slots = np.where(at_edge[:, :-1] == at_edge[:, 1:], at_edge[:, :-1], -1).astype(np.int16).ravel()
     # Line after line in one sorted array: line r holds r + P(X <= k).
     lines = (cumulative + np.arange(len(means))[:, None]).ravel()
-    base = (row * _SLOTS).astype(np.int32)
+    base = (row * _SLOTS).astype(np.intp)
     found = np.empty((rounds, len(row)), dtype=np.int64)
     for b in range(rounds):
-        u = rng.random(len(row))
-        slot = (u * _SLOTS).astype(np.int32)
-        slot += base
-        drawn = slots[slot]
+        slot = np.frombuffer(rng.bytes(2 * len(row)), dtype="<u2") & (_SLOTS - 1)
+        drawn = slots.take(base + slot)
         open_ = np.flatnonzero(drawn < 0)
         line = row[open_]
-        drawn[open_] = np.searchsorted(lines, line + u[open_], side="right") - line * width
+        u = (slot[open_] + rng.random(len(open_))) / _SLOTS
+        drawn[open_] = np.searchsorted(lines, line + u, side="right") - line * width
         found[b] = drawn
     return found
 
