@@ -15,7 +15,18 @@ from fastapi import FastAPI
 from agon import __version__
 from agon.errors import SetupError
 from agon.telemetry import Metrics, configure_logging
-from agon_ingress import absent, arena_routes, errors, front, models, openapi, probes, routes, stored_chats
+from agon_ingress import (
+    absent,
+    arena_routes,
+    errors,
+    front,
+    kept_responses,
+    models,
+    openapi,
+    probes,
+    routes,
+    stored_chats,
+)
 from agon_ingress.arena import open_arena
 from agon_ingress.edge import Edge
 from agon_ingress.house import open_house
@@ -26,6 +37,7 @@ ROUTERS = (
     front.router,
     routes.router,
     stored_chats.router,
+    kept_responses.router,
     models.router,
     absent.router,
     arena_routes.router,

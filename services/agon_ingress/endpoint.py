@@ -2,7 +2,7 @@
 `docs/api.md`; all of it but `respond` is pure."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Generic, TypeVar
 
@@ -14,6 +14,7 @@ from agon_ingress.answers import StreamedAnswer, WholeAnswer
 from agon_ingress.house import House
 from agon_ingress.policy import Asked
 from agon_ingress.receiving import receive, tenant_of
+from agon_ingress.response_items import Items
 from agon_ingress.settings import IngressSettings
 from agon_ingress.telling import Head, Streamed, Whole
 
@@ -28,14 +29,21 @@ class Ask:
 
     head: Head
     tenant: str
-    began: datetime
     deadline: datetime
     card: ModelCard
     settings: IngressSettings
+    began: datetime = field(default_factory=now)
+    earlier: Items = ()
+    """What was said before, where the request goes on from something that is kept."""
 
     def name(self, index: int, count: int) -> str:
         """The id of one of the requests that an answer needs."""
         return self.head.id if count == 1 else f"{self.head.id}-{index}"
+
+
+async def _nothing_earlier(asked: Asked, ask: Ask, house: House) -> Ask:
+    """Most requests have all that they need."""
+    return ask
 
 
 async def _nothing(asked: Asked, ask: Ask, house: House) -> None:
@@ -63,6 +71,8 @@ class Endpoint(Generic[A]):
     """None where no stream was asked for."""
     conversation: Callable[[A], str | None] = lambda _: None
     """Requests with the same go to the same worker."""
+    recall: Callable[[A, Ask, House], Awaitable[Ask]] = _nothing_earlier
+    """Read what the request goes on from. Raises `InvalidRequest` for what is not there."""
     keep: Callable[[A, Ask, House], Awaitable[None]] = _nothing
     """Write down what was asked, where the client wants it kept; before anything goes out."""
 
@@ -72,7 +82,7 @@ class Endpoint(Generic[A]):
         fingerprint = f"fp_{card.digest.removeprefix('sha256:')[:12]}"
         began = now()
         head = Head(f"{self.prefix}{name}", int(began.timestamp()), model, fingerprint)
-        return Ask(head, tenant, began, deadline, card, house.settings)
+        return Ask(head, tenant, deadline, card, house.settings, began)
 
     async def respond(self, request: Request) -> Response:
         """Answer an HTTP request."""
@@ -81,6 +91,7 @@ class Endpoint(Generic[A]):
         house.health.require("redis", "kafka")
         model: str = asked.model  # type: ignore[attr-defined]  # every request to a model names one
         ask = self.ask(model, request.state.request_id, tenant_of(request), now() + patience, house)
+        ask = await self.recall(asked, ask, house)
         generations = self.generations(asked, ask)
         if house.settings.test_mode and (script := request.headers.get(SCRIPT_HEADER)) is not None:
             generations = [

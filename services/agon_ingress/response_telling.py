@@ -1,12 +1,13 @@
 """A response, whole or as a stream: one machine makes both, so that its last event has what a whole answer says."""
 
 import hashlib
-import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from agon.dialects import Arguments, Call, Piece, Reasoning, Text, call_id
 from agon.engine.events import TokenLogprob
 from agon.errors import AgonError, InvalidRequest, RateLimited
+from agon.messages import CompletionChoice
+from agon.messages.completions import TokenLogprob as RecordedLogprob
 from agon.stream.frames import Delta
 from agon_ingress.response_events import (
     ArgumentsDeltaEvent,
@@ -57,6 +58,7 @@ class ResponseMachine:
         self._pending: list[TextLogprob] = []  # of tokens that have shown nothing yet
         self._logprobs: list[TextLogprob] = []  # of the open item
         self._reason: str | None = None
+        self._told_reasoning: int | None = None  # tokens, where the record says so
 
     def begin(self) -> Iterator[ResponseEvent]:
         yield LifeEvent(type="response.created", response=self.response, **self._number())
@@ -70,6 +72,19 @@ class ResponseMachine:
             yield from self._piece(piece)
         self._reason = reason or self._reason
 
+    def recorded(self, choice: CompletionChoice, reasoning_tokens: int | None) -> Iterator[ResponseEvent]:
+        """The whole answer at once, as the record has it."""
+        said = choice.message
+        pieces = [*_one(Reasoning, said.reasoning), *_one(Text, said.content)]
+        for index, call in enumerate(said.tool_calls or ()):
+            pieces += [Call(index, call.function.name), Arguments(index, call.function.arguments)]
+        self._told_reasoning = reasoning_tokens or 0
+        for piece in pieces:
+            if isinstance(piece, Text) and choice.logprobs is not None:
+                self._pending = list(map(_recorded_logprob, _shown(choice.logprobs.content, piece.text)))
+            yield from self._piece(piece)
+        self._reason = choice.finish_reason
+
     def end(self, ends: Ends) -> Iterator[ResponseEvent]:
         if not self._items:
             yield from self._begin_item(MessageItem)  # an answer without a word is a message without one
@@ -79,8 +94,8 @@ class ResponseMachine:
             update={
                 "status": "incomplete" if cut else "completed",
                 "incomplete_details": IncompleteDetails(reason="max_output_tokens") if cut else None,
-                "completed_at": None if cut else int(time.time()),
-                "usage": _usage(ends, self._listener.reasoning_tokens),
+                "completed_at": None if cut else int(ends[-1].at),
+                "usage": _usage(ends, self._reasoning_tokens()),
             }
         )
         kind = "response.incomplete" if cut else "response.completed"
@@ -176,6 +191,9 @@ class ResponseMachine:
         change = {"arguments": text} if part is None else {"content": (part,)}
         return (*self._items[:-1], self._items[-1].model_copy(update={"status": status, **change}))
 
+    def _reasoning_tokens(self) -> int:
+        return self._listener.reasoning_tokens if self._told_reasoning is None else self._told_reasoning
+
     def _place(self) -> dict[str, str | int]:
         return {"item_id": self._items[-1].id, "output_index": len(self._items) - 1}
 
@@ -239,6 +257,33 @@ def _logprob(token: TokenLogprob) -> TextLogprob:
         bytes=tuple(token.data or b""),
         top_logprobs=tuple(
             TextAlternative(token=one.token, logprob=one.logprob, bytes=tuple(one.data or b"")) for one in token.top
+        ),
+    )
+
+
+def _one(kind: type[Text] | type[Reasoning], text: str | None) -> list[Piece]:
+    return [kind(text)] if text else []
+
+
+def _shown(tokens: Sequence[RecordedLogprob], text: str) -> Sequence[RecordedLogprob]:
+    """Those tokens that show the text: reasoning comes before them, and what ended the answer shows nothing."""
+    last = len(tokens)
+    while last and not tokens[last - 1].bytes:
+        last -= 1
+    first, left = last, len(text.encode())
+    while first and left > 0:
+        first -= 1
+        left -= len(tokens[first].bytes or ())
+    return tokens[first:last]
+
+
+def _recorded_logprob(token: RecordedLogprob) -> TextLogprob:
+    return TextLogprob(
+        token=token.token,
+        logprob=token.logprob,
+        bytes=token.bytes or (),
+        top_logprobs=tuple(
+            TextAlternative(token=one.token, logprob=one.logprob, bytes=one.bytes or ()) for one in token.top_logprobs
         ),
     )
 

@@ -146,7 +146,8 @@ class ResponseStreamOptions(Asked):
 
 
 class ResponseRequest(Asked):
-    """`POST /v1/responses`. Nothing is kept yet: a conversation goes on by sending its items again."""
+    """`POST /v1/responses`. It is kept unless `store` is false; a conversation goes on with `previous_response_id`, or
+    by sending its items again."""
 
     model: ModelName
     input: str | Annotated[tuple[InputItem, ...], Field(min_length=1, max_length=4096)]
@@ -162,6 +163,10 @@ class ResponseRequest(Asked):
     parallel_tool_calls: bool = True
     text: TextOptions = TextOptions()
     reasoning: ReasoningOptions | None = None
+    store: bool = True
+    """Whether question and answer are kept, to be read again and to go on from."""
+    previous_response_id: Annotated[str, Field(max_length=64)] | None = None
+    """A kept response to go on from: its items, and those before it, come in front. Its instructions do not."""
     metadata: Metadata = {}
     prompt_cache_key: Annotated[str, Field(max_length=512)] | None = None
     """Requests with the same key go to the same worker, which has their common beginning cached."""
@@ -180,10 +185,8 @@ class ResponseRequest(Asked):
     prompt_cache_retention: Annotated[Any, Accepted()] = None
     prompt_cache_options: Annotated[Any, Accepted()] = None
 
-    store: Annotated[Any, Refused(False, why="Responses are not kept on this server yet.")] = None
     background: Annotated[Any, Refused(False, why="Responses are not kept on this server yet.")] = None
     background_options: Annotated[Any, Refused()] = None
-    previous_response_id: Annotated[Any, Refused(why="Send the earlier items in `input`.")] = None
     conversation: Annotated[Any, Refused(why="Send the earlier items in `input`.")] = None
     prompt: Annotated[Any, Refused(why="This server keeps no prompts: send `instructions` and `input`.")] = None
     context_management: Annotated[Any, Refused([])] = None
@@ -318,7 +321,7 @@ class Response(Told):
     reasoning: ReasoningOptions
     safety_identifier: None = None
     service_tier: ServiceTier = "default"
-    store: bool = False
+    store: bool
     background: bool = False
     temperature: float | None
     text: TextOptions

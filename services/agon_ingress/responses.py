@@ -1,20 +1,22 @@
-"""`POST /v1/responses`: items become a chat, and its answer becomes items. Pure: nothing here keeps them."""
+"""`POST /v1/responses`: items become a chat, and its answer becomes items."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from agon.messages import ChatMessage, GenerationRequest, ResponseFormat, Tool, ToolCall, formats, tool_choice, tools
+from agon.messages import GenerationRequest, ResponseFormat, Tool, formats, tool_choice, tools
+from agon.store import responses
+from agon.store.responses import ResponseRow
 from agon_ingress.calls import check_calls
 from agon_ingress.chat import template_kwargs
 from agon_ingress.endpoint import Ask, Endpoint
+from agon_ingress.house import House
 from agon_ingress.mapping import able, command
+from agon_ingress.response_context import before
 from agon_ingress.response_events import ResponseStreamEvent
+from agon_ingress.response_items import items_of, messages, write_items
 from agon_ingress.response_telling import ResponseStream, WholeResponse
 from agon_ingress.response_types import (
     AllowedFunctions,
-    InputCall,
-    InputCallOutput,
-    InputItem,
-    InputMessage,
     NamedTool,
     ReasoningOptions,
     Response,
@@ -23,31 +25,6 @@ from agon_ingress.response_types import (
     ResponseRequest,
 )
 from agon_ingress.telling import Speech
-
-
-def messages(asked: ResponseRequest) -> tuple[ChatMessage, ...]:
-    """The conversation as a chat: instructions in front, an assistant's calls in one message with what it said."""
-    told = [ChatMessage(role="system", content=asked.instructions)] if asked.instructions else []
-    if isinstance(asked.input, str):
-        return (*told, ChatMessage(role="user", content=asked.input))
-    for item in asked.input:
-        _add(item, told)
-    return tuple(told)
-
-
-def _add(item: InputItem, told: list[ChatMessage]) -> None:
-    match item:
-        case InputMessage():
-            told.append(ChatMessage(role=item.role, content=item.text()))
-        case InputCall():
-            call = ToolCall(id=item.call_id, function=tools.FunctionCall(name=item.name, arguments=item.arguments))
-            last = told[-1] if told else None
-            if last is not None and last.role == "assistant":
-                told[-1] = last.model_copy(update={"tool_calls": (*(last.tool_calls or ()), call)})
-            else:
-                told.append(ChatMessage(role="assistant", tool_calls=(call,), content=None))
-        case InputCallOutput():
-            told.append(ChatMessage(role="tool", tool_call_id=item.call_id, content=item.text()))
 
 
 def offered(asked: ResponseRequest) -> tuple[Tool, ...] | None:
@@ -95,7 +72,7 @@ def form(asked: ResponseRequest) -> ResponseFormat | None:
 def _generations(asked: ResponseRequest, ask: Ask) -> Sequence[GenerationRequest]:
     functions = offered(asked)
     able(ask.card, "chat", functions)
-    told = messages(asked)
+    told = messages(asked.instructions, (*ask.earlier, *items_of(asked.input, ask.head.id)))
     check_calls(told, "input")
     effort = asked.reasoning.effort if asked.reasoning else None
     request = command(
@@ -116,7 +93,7 @@ def _generations(asked: ResponseRequest, ask: Ask) -> Sequence[GenerationRequest
         top_logprobs=asked.top_logprobs,
         metadata=asked.metadata,
         deadline=ask.deadline,
-        store=False,
+        store=asked.store,
     )
     return (request,)
 
@@ -140,6 +117,8 @@ def begun(asked: ResponseRequest, ask: Ask) -> Response:
         top_logprobs=asked.top_logprobs or 0,
         top_p=asked.top_p,
         truncation=asked.truncation,
+        previous_response_id=asked.previous_response_id,
+        store=asked.store,
         metadata=asked.metadata,
     )
 
@@ -154,6 +133,34 @@ def _streamed(asked: ResponseRequest, ask: Ask) -> ResponseStream | None:
     return ResponseStream(begun(asked, ask), speech(asked, ask)) if asked.stream else None
 
 
+async def recall(asked: ResponseRequest, ask: Ask, house: House) -> Ask:
+    """What was said before: the response that this goes on from, and those that came before it."""
+    if asked.previous_response_id is None:
+        return ask
+    earlier = await before(house, ask.tenant, asked.previous_response_id)
+    return replace(ask, earlier=earlier)
+
+
+async def keep(asked: ResponseRequest, ask: Ask, house: House) -> None:
+    """Write down what was asked, unless the client wants it forgotten."""
+    if not asked.store:
+        return
+    house.health.require("postgres")
+    row = ResponseRow(
+        tenant=ask.tenant,
+        response_id=ask.head.id,
+        model=asked.model,
+        begun=begun(asked, ask).model_dump_json(by_alias=True),
+        items=write_items(items_of(asked.input, ask.head.id)),
+        previous_id=asked.previous_response_id,
+        conversation_id=None,
+        background=False,
+        created_at=ask.began,
+        deadline=ask.deadline,
+    )
+    await responses.keep(house.pool, row)
+
+
 RESPONSES = Endpoint(
     path="/v1/responses",
     prefix="resp_",
@@ -165,4 +172,6 @@ RESPONSES = Endpoint(
     whole=lambda asked, ask: WholeResponse(begun(asked, ask), speech(asked, ask)),
     streamed=_streamed,
     conversation=lambda asked: asked.prompt_cache_key,
+    recall=recall,
+    keep=keep,
 )

@@ -193,6 +193,15 @@ class Gate:
             pipe.publish(self._keys.control(model), f"{tenant}/{request_id}")
             await pipe.execute()
 
+    async def edges(self, tenant: str, request_id: str) -> tuple[Frame | None, Frame | None]:
+        """The first and the last frame of the list, None where there is no list: how far a request has come."""
+        key = self._keys.frames(tenant, request_id)
+        async with self._redis.pipeline(transaction=True) as pipe:
+            pipe.lindex(key, 0)
+            pipe.lindex(key, -1)
+            first, last = await pipe.execute()
+        return (None if first is None else decode(first), None if last is None else decode(last))
+
     async def frames(self, tenant: str, request_id: str) -> list[Frame]:
         """The list as it stands; empty where there is none."""
         data: Any = await self._redis.lrange(self._keys.frames(tenant, request_id), 0, -1)

@@ -41,7 +41,7 @@ def offline(**changes: Any) -> FastAPI:
     registry.workers = (WorkerState("w", "1", loads, {}, 0.0),)
     registry.loaded.set()
     health = Health({}, timedelta(seconds=1), timedelta(seconds=1))
-    health.problems = {"redis": None, "kafka": None, "postgres": None}
+    health.problems = {"redis": None, "kafka": None, "postgres": "away"}
     away: Any = SimpleNamespace()
     app.state.house = House(
         settings=settings,
