@@ -1,9 +1,9 @@
 """Attention over the paged cache, as an implementation that transformers' models call by name.
 
-A step's tokens are packed in one row: first the decodes (one token each) sorted by context, then the prompt chunks.
-The decodes are cut into a few spans of similar context, so that padding stays small without a mask over all requests:
-on a CPU this layout, not the scheduler, decides the speed. Queries that share a key head are folded into the query
-length, so keys and values are never repeated.
+A step's tokens are packed in one row: first the decodes (one token each), then the prompt chunks. On a CPU the decodes
+are in lanes of similar context, so that padding stays small without a mask over all requests: this layout, not the
+scheduler, decides the speed. Queries that share a key head are folded into the query length, so keys and values are
+never repeated.
 """
 
 from collections.abc import Sequence as Rows
@@ -16,6 +16,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
 from agon.engine.kv import KVCache
+from agon.engine.lanes import Lane
 
 NAME = "agon_paged"
 
@@ -72,6 +73,7 @@ class PagedAttention:
 
     cache: KVCache
     slots: Tensor
+    lanes: tuple[Lane, ...]
     spans: tuple[Span, ...]
     _readings: dict[int | None, tuple[Reading, ...]] = field(default_factory=dict)
 
@@ -95,6 +97,12 @@ class PagedAttention:
             )
         query = query.transpose(0, 1)
         output = torch.empty((tokens, heads, value.shape[-1]), dtype=query.dtype, device=query.device)
+        start = 0
+        for lane in self.lanes:
+            end = start + len(lane.sequences)
+            given = (tensor[:, start:end] for tensor in (key, value))
+            output[start:end] = lane.attend(layer, query[start:end], *given, scaling, window, softcap)
+            start = end
         for span, reading in zip(self.spans, self._readings[window], strict=True):
             rows = len(span.begins)
             # rows x key heads x (groups x queries) x size: the groups of a key head are more queries to it

@@ -2,20 +2,15 @@
 
 from collections.abc import Sequence as Rows
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
 from torch import Tensor
 
 from agon.engine.attention import Span
 from agon.engine.kv import KVCache
+from agon.engine.lanes import Lane, Lanes
 from agon.engine.scheduler import Piece
 from agon.engine.sequence import Sequence
-
-# Four spans of decodes were the best of 1 to 8 for 64 rows on a CPU; below eight rows each, the calls cost more than
-# the padding that they save.
-_SPANS = 4
-_ROWS_PER_SPAN = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +28,10 @@ class Batch:
     scoring: tuple[tuple[Sequence, int], ...]
     slots: Tensor
     """Where each token's keys and values go."""
+    lanes: tuple[Lane, ...]
+    """The decodes, in this order; none where they are one of the spans."""
     spans: tuple[Span, ...]
+    """The rest of the pieces."""
 
     @property
     def decodes(self) -> bool:
@@ -41,10 +39,13 @@ class Batch:
         return len(self.tokens) == len(self.keep) == len(self.drawing)
 
 
-def build(pieces: Rows[Piece], cache: KVCache) -> Batch:
-    """Lay out a step's pieces: decodes by context length, then chunks."""
-    decodes = sorted((p for p in pieces if p.count == 1), key=lambda p: p.sequence.computed)
+def build(pieces: Rows[Piece], cache: KVCache, lanes: Lanes | None = None) -> Batch:
+    """Lay out a step's pieces: decodes in their lanes, or as one span where there are none, then chunks."""
+    decodes = [p for p in pieces if p.count == 1]
     chunks = [p for p in pieces if p.count > 1]
+    arranged = lanes.arrange([piece.sequence for piece in decodes]) if lanes else []
+    if arranged:
+        decodes = [Piece(sequence, 1) for lane in arranged for sequence in lane.sequences]
     tokens: list[int] = []
     positions: list[int] = []
     slots: list[int] = []
@@ -70,7 +71,7 @@ def build(pieces: Rows[Piece], cache: KVCache) -> Batch:
             due = range(max(begin + 1, len(sequence.prompt_scores)), last + 1)
             told += [starts[-1] + at - 1 - begin for at in due]
             scoring.append((sequence, len(due)))
-    spans = _decode_spans(decodes)
+    spans = [_span(decodes, 0)] if decodes and not arranged else []
     spans += [_span([piece], start) for piece, start in zip(chunks, starts[len(decodes) :], strict=True)]
     return Batch(
         (*decodes, *chunks),
@@ -81,14 +82,9 @@ def build(pieces: Rows[Piece], cache: KVCache) -> Batch:
         tuple(drawing),
         tuple(scoring),
         torch.tensor(slots, device=device),
+        tuple(arranged),
         tuple(spans),
     )
-
-
-def _decode_spans(decodes: Rows[Piece]) -> list[Span]:
-    count = max(1, min(_SPANS, len(decodes) // _ROWS_PER_SPAN))
-    bounds = [len(decodes) * i // count for i in range(count + 1)]
-    return [_span(decodes[start:end], start) for start, end in pairwise(bounds) if start < end]
 
 
 def _span(pieces: Rows[Piece], start: int) -> Span:

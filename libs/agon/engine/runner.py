@@ -14,6 +14,7 @@ from agon.engine.batch import Batch, build
 from agon.engine.flex import BLOCK, FlexAttention, Table
 from agon.engine.graphs import DecodeGraphs
 from agon.engine.kv import KVCache
+from agon.engine.lanes import Lanes
 from agon.engine.model import LanguageModel
 from agon.engine.params import Limits
 from agon.engine.scheduler import Piece
@@ -60,13 +61,14 @@ class Runner:
             self.flex = torch.compile(flex_attention)
             width = -(-context_length // cache.page_size)
             self._graphs = DecodeGraphs(model, cache, max_sequences, width, self.flex)
+        self._lanes = Lanes(cache)
         self._slots = AdapterSlots(model.linears, adapter_slots)
 
     def run(self, pieces: Many[Piece], dirty: list[int]) -> Computed:
         """Clear the `dirty` pages, then compute all pieces at once."""
         if dirty:
             self.cache.clear(dirty)
-        batch = build(pieces, self.cache)
+        batch = build(pieces, self.cache, None if self.flex else self._lanes)
         rows = [Rows(at, p.count, p.sequence.adapter) for p, at in zip(batch.pieces, batch.starts, strict=True)]
         self._slots.prepare(rows, self.model.device)
         adapted = any(piece.sequence.adapter for piece in pieces)
@@ -82,6 +84,10 @@ class Runner:
         scoring = tuple((sequence, rows) for (sequence, _), rows in zip(batch.scoring, scores, strict=True))
         return Computed(logits[:drawn], batch.drawing, scoring, broken)
 
+    def rest(self) -> None:
+        """Nothing runs: give back the memory that only running sequences need."""
+        self._lanes.clear()
+
     def _replay(self, batch: Batch) -> tuple[Tensor, Tensor] | None:
         return self._graphs.run(batch) if self._graphs and batch.decodes else None
 
@@ -91,5 +97,5 @@ class Runner:
             tables = [Table.of(span, self.cache.device) for span in batch.spans]
             attention = FlexAttention(self.cache, batch.slots, tables, self.flex)
         else:
-            attention = PagedAttention(self.cache, batch.slots, batch.spans)
+            attention = PagedAttention(self.cache, batch.slots, batch.lanes, batch.spans)
         return self.model.forward(batch.tokens, batch.positions, batch.keep, attention)

@@ -50,7 +50,7 @@ def test_decodes_padded_to_a_graphs_size_compute_the_same(family: str) -> None:
     engine = make_engine(family, page_size=4)
     batch, cache, model = decoding(engine), engine._runner.cache, engine.model
     assert batch.decodes
-    attention = PagedAttention(cache, batch.slots, batch.spans)
+    attention = PagedAttention(cache, batch.slots, batch.lanes, batch.spans)
     expected, _ = model.forward(batch.tokens, batch.positions, batch.keep, attention)
     padded = PaddedDecodes(8, 64, cache, flex_attention)
     for _ in range(2):  # again, as a replay would
