@@ -3,6 +3,7 @@
 Every field is an environment variable: `kafka_url` is `AGON_KAFKA_URL`.
 """
 
+import ipaddress
 import socket
 import uuid
 from datetime import timedelta
@@ -15,6 +16,12 @@ from agon.errors import SetupError
 from agon.topics import Keys, Topics
 
 MIB = 1024 * 1024
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach what listens there. Raises `OSError` for a host that has no address."""
+    addresses = {info[4][0] for info in socket.getaddrinfo(host or "0.0.0.0", None, type=socket.SOCK_STREAM)}
+    return all(ipaddress.ip_address(address).is_loopback for address in addresses)
 
 
 def _unique_name() -> str:
@@ -57,6 +64,9 @@ class Settings(BaseSettings):
 
     session_secret: SecretStr = SecretStr("")
     """Signs voting tickets and session cookies; `agon up` makes one and keeps it in the data folder."""
+
+    key_secret: SecretStr = SecretStr("")
+    """What API keys are hashed under; `agon up` makes one and keeps it in the data folder. Another voids all keys."""
 
     @field_validator("*", mode="before")
     @classmethod

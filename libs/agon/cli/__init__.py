@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "export": ("agon.cli.export:export", "Write all votes as Parquet, by arena and day."),
     "votes": ("agon.cli.votes:votes", "Take votes back that were counted, with a reason."),
     "bench": ("agon.cli.bench:bench", "Measure what the documentation claims, on this machine."),
+    "keys": ("agon.cli.keys:keys", "Who may ask: make, list, rotate and revoke API keys."),
     "topics": ("agon.cli.topics:topics", "Set up the topics of an existing Kafka."),
     "db": ("agon.cli.db:db", "Set up the tables of an existing Postgres."),
 }

@@ -5,7 +5,7 @@ import json
 import os
 import pwd
 import secrets
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import IO, Self
 
@@ -25,10 +25,11 @@ class Secrets:
     redis: str
     analyst: str
     session: str
+    keys: str
 
     @classmethod
     def make(cls) -> Self:
-        return cls(*(secrets.token_urlsafe(24) for _ in range(4)))
+        return cls(*(secrets.token_urlsafe(24) for _ in fields(cls)))
 
 
 class DataFolder:
@@ -85,14 +86,14 @@ class DataFolder:
         return False
 
     def secrets(self) -> Secrets:
-        """Read them, or make them at the first start."""
+        """Read them, or make them at the first start; a folder of an older agon gets those that it lacks."""
         place = self.path / "secrets.json"
         try:
-            return Secrets(**json.loads(place.read_text()))
-        except FileNotFoundError:
-            made = Secrets.make()
-            write_private(place, json.dumps(asdict(made)))
-            return made
+            kept = json.loads(place.read_text()) if place.exists() else {}
+            made = asdict(Secrets.make()) | kept
+            if made != kept:
+                write_private(place, json.dumps(made))
+            return Secrets(**made)
         except (ValueError, TypeError) as error:
             raise SetupError(f"{place} is damaged: put it back, or start with another --data") from error
 

@@ -43,12 +43,13 @@ def services(host: str, port: int, workers: int, models: Sequence[str]) -> tuple
     )
 
 
-def shared_environment(urls: Mapping[str, str], session_secret: str) -> dict[str, str]:
-    """What every service gets: this process' environment, the backends' URLs, and how to behave as a child."""
+def shared_environment(urls: Mapping[str, str], session_secret: str, key_secret: str) -> dict[str, str]:
+    """What every service gets: this process' environment, the backends' URLs, secrets, and how to behave as a child."""
     return {
         **os.environ,
         **{f"AGON_{name.upper()}_URL": url for name, url in urls.items()},
         "AGON_SESSION_SECRET": os.environ.get("AGON_SESSION_SECRET") or session_secret,
+        "AGON_KEY_SECRET": os.environ.get("AGON_KEY_SECRET") or key_secret,
         "AGON_METRICS_HOST": LOOPBACK,
         "PYTHONUNBUFFERED": "1",
     }

@@ -78,7 +78,7 @@ class Stack:
         self.state.analyst = backend_room.analyst_url(backends["postgres"], secrets)
         self.psql = backend_room.psql(backends["postgres"])
         urls = {name: backend.url for name, backend in backends.items()}
-        environment = shared_environment(urls, secrets.session)
+        environment = shared_environment(urls, secrets.session, secrets.keys)
         options = self._options
         self.state.http = self.url
         for service in service_plan(options.host, options.port, options.workers, options.models):

@@ -5,6 +5,7 @@
 | `migrations`  | `agon.migrations`; applies `migrations/*.sql`, makes the role `analyst`  |
 | `offsets`     | `agon.consumer_offsets`                                                 |
 | `requests`    | `agon.requests`, `agon.completion_texts`                                |
+| `api_keys`    | `agon.api_keys`, `agon.api_key_changes`                                 |
 | `models`      | `agon.models`                                                           |
 | `battles`     | `agon.arenas`, `agon.battles`, `agon.battle_turns`                      |
 | `votes`       | `agon.votes`, `agon.ledger_leaves`                                      |

@@ -36,7 +36,19 @@ def test_it_is_private_and_stays_out_of_git(data: DataFolder) -> None:
 def test_secrets_are_made_once(data: DataFolder) -> None:
     first = data.secrets()
     assert data.secrets() == first
-    assert len({first.postgres, first.redis, first.analyst, first.session}) == 4
+    assert len({first.postgres, first.redis, first.analyst, first.session, first.keys}) == 5
+
+
+def test_a_folder_of_an_older_agon_gets_the_secrets_that_it_lacks(data: DataFolder) -> None:
+    first = data.secrets()
+    place = data.path / "secrets.json"
+    kept = json.loads(place.read_text())
+    del kept["keys"]
+    place.write_text(json.dumps(kept))
+    second = data.secrets()
+    assert (second.postgres, second.session) == (first.postgres, first.session)
+    assert second.keys
+    assert data.secrets() == second
 
 
 def test_damaged_secrets_are_one_line(data: DataFolder) -> None:

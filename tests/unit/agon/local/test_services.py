@@ -38,7 +38,7 @@ def test_workers_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_session_secret_of_the_environment_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AGON_SESSION_SECRET", raising=False)
-    assert shared_environment({"kafka": "k:1"}, "made")["AGON_SESSION_SECRET"] == "made"
-    assert shared_environment({"kafka": "k:1"}, "made")["AGON_KAFKA_URL"] == "k:1"
+    assert shared_environment({"kafka": "k:1"}, "made", "hashed")["AGON_SESSION_SECRET"] == "made"
+    assert shared_environment({"kafka": "k:1"}, "made", "hashed")["AGON_KAFKA_URL"] == "k:1"
     monkeypatch.setenv("AGON_SESSION_SECRET", "given")
-    assert shared_environment({}, "made")["AGON_SESSION_SECRET"] == "given"
+    assert shared_environment({}, "made", "hashed")["AGON_SESSION_SECRET"] == "given"
