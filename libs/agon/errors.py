@@ -94,7 +94,7 @@ class TooLarge(InvalidRequest):
 
 class Unauthorized(AgonError):
     status = 401
-    type = "authentication_error"
+    type = "invalid_request_error"
     code = "invalid_api_key"
 
 

@@ -28,6 +28,7 @@ from agon_ingress import (
     stored_chats,
 )
 from agon_ingress.arena import open_arena
+from agon_ingress.callers import Door
 from agon_ingress.edge import Edge
 from agon_ingress.house import open_house
 from agon_ingress.server import listen, make_server, serving
@@ -60,6 +61,7 @@ def create_app(settings: IngressSettings, internal: socket.socket | None = None)
 
     app = FastAPI(title="agon", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
     errors.install(app)
+    app.add_middleware(Door, public_arena=settings.public_arena)
     app.add_middleware(Edge, max_body_bytes=settings.max_body_bytes, metrics=metrics)
     for router in ROUTERS:
         app.include_router(router)

@@ -18,8 +18,9 @@ from agon.store import battles
 from agon.store.battles import BattleRow, SideEnd, TurnRow
 from agon_ingress.arena_bodies import BattleMade, NewBattle, NewTurn, TurnMade
 from agon_ingress.arena_pairing import Pairings
-from agon_ingress.arena_rows import TENANT, facts_of, question, read_battle
+from agon_ingress.arena_rows import facts_of, question, read_battle
 from agon_ingress.arena_turns import Turns
+from agon_ingress.callers import Caller
 from agon_ingress.generation import Generation
 from agon_ingress.house import SEED_BITS, House
 
@@ -32,31 +33,34 @@ class Battles:
     turns: Turns
     pairings: Pairings
 
-    async def begin(self, asked: NewBattle, session: str) -> BattleMade:
+    async def begin(self, caller: Caller, asked: NewBattle, session: str) -> BattleMade:
         """Draw a pair, bind it, ask both. The row and its commitment stand before any request is sent.
 
-        Raises `NotFound` for an unknown arena, `ModelNotFound`/`ModelNotServed` for `models` that can't play,
+        Raises `NotFound` for an unknown arena, `Forbidden` for `models` that the key is not for,
+        `ModelNotFound`/`ModelNotServed` for `models` that can't play,
         `Unavailable` where two models are not there, `RateLimited`.
         """
         self.house.health.require("postgres", "redis", "kafka")
-        arena = await battles.read_arena(self.house.pool, TENANT, asked.arena)
+        arena = await battles.read_arena(self.house.pool, caller.tenant, asked.arena)
         if arena is None:
             raise NotFound(f"There is no arena `{asked.arena}`.", param="arena")
         coin = secrets.SystemRandom()
         registry = self.house.registry
         if asked.models is not None:
+            for name in asked.models:
+                caller.check_model(name)
             cards = {name: registry.check(name) for name in asked.models}
             pair = named(*asked.models, coin)
         else:
-            cards = {card.model: card for card in registry.served() if card.arena}
+            cards = {card.model: card for card in registry.served() if card.arena and caller.may_ask(card.model)}
             pair = (await self.pairings.of(arena)).draw(sorted(cards), coin)
         battle_id, nonce, at = secrets.token_hex(16), new_nonce(), now()
         digest_a, digest_b = cards[pair.model_a].digest, cards[pair.model_b].digest
         prompt = asked.asked()
         voter = tickets.voter_of(self._secret, session)
-        ticket = tickets.issue(self._secret, tenant=TENANT, battle_id=battle_id, turn=1, voter=voter, at=at)
+        ticket = tickets.issue(self._secret, tenant=caller.tenant, battle_id=battle_id, turn=1, voter=voter, at=at)
         row = BattleRow(
-            tenant=TENANT,
+            tenant=caller.tenant,
             battle_id=battle_id,
             arena=asked.arena,
             named=asked.models is not None,
@@ -83,9 +87,9 @@ class Battles:
         await self._ask(row, turn, *requests)
         return BattleMade(battle_id=battle_id, ticket=ticket, stream=f"/arena/battles/{battle_id}/stream")
 
-    async def ask_further(self, battle_id: str, asked: NewTurn, session: str | None) -> TurnMade:
+    async def ask_further(self, tenant: str, battle_id: str, asked: NewTurn, session: str | None) -> TurnMade:
         """The next turn, to both, each with its own history. Raises `NotFound`, `Forbidden`, `Gone`, `Conflict`."""
-        row, turns = await read_battle(self.house, battle_id)
+        row, turns = await read_battle(self.house, tenant, battle_id)
         at = now()
         self._check_owner(row, asked.ticket, session)
         facts = facts_of(row, turns)

@@ -11,14 +11,13 @@ from redis.exceptions import RedisError
 
 from agon.arena.events import event
 from agon.store.leaderboard import Board, leaderboard
-from agon_ingress.arena_rows import TENANT
 from agon_ingress.errors import from_exception
 from agon_ingress.house import House
 
 log = logging.getLogger(__name__)
 
-Which = tuple[str, str, str]
-"""arena, slice, method"""
+Which = tuple[str, str, str, str]
+"""tenant, arena, slice, method"""
 
 COALESCE_SECONDS = 0.1
 """Changes that follow each other faster than this are told as one."""
@@ -61,12 +60,12 @@ class Boards:
         self._closed = True
         self._tell()
 
-    async def read(self, arena: str, slice: str, method: str) -> Board:
+    async def read(self, tenant: str, arena: str, slice: str, method: str) -> Board:
         """The board as Postgres has it. Raises `NotFound` for an unknown arena, `Unavailable` without Postgres."""
         self._house.health.require("postgres")
-        return await leaderboard(self._house.pool, TENANT, arena, slice, method)
+        return await leaderboard(self._house.pool, tenant, arena, slice, method)
 
-    async def events(self, arena: str, slice: str, method: str) -> AsyncGenerator[bytes]:
+    async def events(self, tenant: str, arena: str, slice: str, method: str) -> AsyncGenerator[bytes]:
         """`board` events: the board now, and again after each change; a comment after every silence.
 
         A silence makes it look too, because Redis forgets messages that nobody hears. An error ends the stream with
@@ -77,7 +76,7 @@ class Boards:
         try:
             while not self._closed:
                 news, version = self._news, self._version
-                board = await self._shared((arena, slice, method), version)
+                board = await self._shared((tenant, arena, slice, method), version)
                 if board != told:
                     told = board
                     yield event("board", board.model_dump(mode="json"), str(board.as_of))

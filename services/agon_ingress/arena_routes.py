@@ -14,6 +14,7 @@ from agon.store.leaderboard import METHOD, OVERALL, Board
 from agon_ingress.arena import Arena
 from agon_ingress.arena_bodies import BattleMade, NewBattle, NewTurn, NewVote, TurnMade, VoteTaken
 from agon_ingress.arena_rows import facts_of, read_battle
+from agon_ingress.callers import caller_of
 from agon_ingress.fields import ignored_header
 
 router = APIRouter(prefix="/arena", tags=["arena"])
@@ -49,7 +50,7 @@ async def create_battle(asked: NewBattle, request: Request, response: Response) 
         response.set_cookie(
             SESSION_COOKIE, session, path="/arena", httponly=True, samesite="lax", secure=request.url.scheme == "https"
         )
-    return await _arena(request).battles.begin(asked, session)
+    return await _arena(request).battles.begin(caller_of(request), asked, session)
 
 
 @router.get("/battles/{battle_id}/stream", response_class=StreamingResponse)
@@ -64,7 +65,7 @@ async def stream_battle(
     on any ingress."""
     arena = _arena(request)
     arena.streams.check()
-    battle, turns = await read_battle(arena.house, battle_id)
+    battle, turns = await read_battle(arena.house, caller_of(request).tenant, battle_id)
     number = facts_of(battle, turns).turn(turn).number
     running = await arena.turns.find(battle, turns[number - 1])
     events = running.events(*position(last_event_id), arena.house.settings.heartbeat_every.total_seconds())
@@ -75,20 +76,20 @@ async def stream_battle(
 async def create_turn(battle_id: str, asked: NewTurn, request: Request, response: Response) -> TurnMade:
     """Ask both sides the next question, each with its own answers as context."""
     response.headers.update(ignored_header(asked.ignored))
-    return await _arena(request).battles.ask_further(battle_id, asked, _session(request))
+    return await _arena(request).battles.ask_further(caller_of(request).tenant, battle_id, asked, _session(request))
 
 
 @router.post("/battles/{battle_id}/vote")
 async def create_vote(battle_id: str, cast: NewVote, request: Request, response: Response) -> VoteTaken:
     """Vote, and learn the names. The same vote again gives the same answer; another outcome is refused (409)."""
     response.headers.update(ignored_header(cast.ignored))
-    return await _arena(request).votes.cast(battle_id, cast, _session(request))
+    return await _arena(request).votes.cast(caller_of(request).tenant, battle_id, cast, _session(request))
 
 
 @router.get("/leaderboard")
 async def get_leaderboard(request: Request, arena: Id = "main", slice: Name = OVERALL, method: Name = METHOD) -> Board:
     """The board of an arena. One without votes has no rows and says `votes: 0`; an unknown arena is a 404."""
-    return await _arena(request).boards.read(arena, slice, method)
+    return await _arena(request).boards.read(caller_of(request).tenant, arena, slice, method)
 
 
 @router.get("/leaderboard/stream", response_class=StreamingResponse)
@@ -96,7 +97,7 @@ async def stream_leaderboard(
     request: Request, arena: Id = "main", slice: Name = OVERALL, method: Name = METHOD
 ) -> StreamingResponse:
     """The same object as server-sent `board` events: at once, and whenever it changes."""
-    house = _arena(request)
+    house, tenant = _arena(request), caller_of(request).tenant
     house.streams.check()
-    await house.boards.read(arena, slice, method)  # an unknown arena is a 404, not an empty stream
-    return _event_stream(house, house.boards.events(arena, slice, method))
+    await house.boards.read(tenant, arena, slice, method)  # an unknown arena is a 404, not an empty stream
+    return _event_stream(house, house.boards.events(tenant, arena, slice, method))

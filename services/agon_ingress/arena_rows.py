@@ -10,14 +10,11 @@ from agon.store import battles
 from agon.store.battles import BattleRow, TurnRow
 from agon_ingress.house import House
 
-TENANT = "default"
-"""Whose arenas these are, as long as there are no keys that say otherwise."""
 
-
-async def read_battle(house: House, battle_id: str) -> tuple[BattleRow, list[TurnRow]]:
-    """A battle and its turns by number. Raises `NotFound`, `Unavailable` without Postgres."""
+async def read_battle(house: House, tenant: str, battle_id: str) -> tuple[BattleRow, list[TurnRow]]:
+    """A battle and its turns by number. Raises `NotFound`, also of another tenant; `Unavailable` without Postgres."""
     house.health.require("postgres")
-    found = await battles.read_battle(house.pool, TENANT, battle_id) if ID_REGEX.match(battle_id) else None
+    found = await battles.read_battle(house.pool, tenant, battle_id) if ID_REGEX.match(battle_id) else None
     if found is None:
         raise NotFound("There is no such battle.")
     return found

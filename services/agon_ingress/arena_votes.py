@@ -23,13 +23,13 @@ class Votes:
 
     house: House
 
-    async def cast(self, battle_id: str, cast: NewVote, session: str | None) -> VoteTaken:
+    async def cast(self, tenant: str, battle_id: str, cast: NewVote, session: str | None) -> VoteTaken:
         """Take a vote: claimed in Redis, acknowledged by Kafka, then the names.
 
         Raises `NotFound`, `Forbidden` or `Gone` for the ticket, `Conflict` for a vote that can't be or differs from
         the one taken before, `Unavailable` when it may not have arrived: sending it again is safe.
         """
-        row, turns = await read_battle(self.house, battle_id)
+        row, turns = await read_battle(self.house, tenant, battle_id)
         secret = self.house.settings.session_secret.get_secret_value()
         facts = facts_of(row, turns)
         turn = facts.turn(cast.turn)

@@ -11,9 +11,10 @@ from pydantic import BaseModel
 
 from agon.messages import GenerationRequest, ModelCard, now
 from agon_ingress.answers import StreamedAnswer, WholeAnswer
+from agon_ingress.callers import caller_of
 from agon_ingress.house import House
 from agon_ingress.policy import Asked
-from agon_ingress.receiving import receive, tenant_of
+from agon_ingress.receiving import receive
 from agon_ingress.response_items import Items
 from agon_ingress.settings import IngressSettings
 from agon_ingress.telling import Head, Streamed, Whole
@@ -90,7 +91,9 @@ class Endpoint(Generic[A]):
         asked, headers, patience = await receive(request, self.asks, house.settings)
         house.health.require("redis", "kafka")
         model: str = asked.model  # type: ignore[attr-defined]  # every request to a model names one
-        ask = self.ask(model, request.state.request_id, tenant_of(request), now() + patience, house)
+        caller = caller_of(request)
+        caller.check_model(model)
+        ask = self.ask(model, request.state.request_id, caller.tenant, now() + patience, house)
         ask = await self.recall(asked, ask, house)
         generations = self.generations(asked, ask)
         if house.settings.test_mode and (script := request.headers.get(SCRIPT_HEADER)) is not None:

@@ -28,7 +28,7 @@ def envelope(error: AgonError) -> bytes:
 def retry_headers(error: AgonError) -> dict[str, str]:
     """What a client's retry loop goes by. Repeating a request that already ran would run it twice: hence `false`."""
     if error.retry_after is None:
-        return {"x-should-retry": "false"}
+        return {"x-should-retry": "false"} | ({"www-authenticate": "Bearer"} if error.status == 401 else {})
     wait = error.retry_after / timedelta(milliseconds=1)
     return {"x-should-retry": "true", "retry-after-ms": f"{wait:.0f}", "retry-after": f"{math.ceil(wait / 1000)}"}
 

@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 
 from agon.bus.headers import event_headers
 from agon.messages import GenerationRequest, now
+from agon.settings import is_loopback
 from agon.stream.connection import connect, memory_pressure
 from agon.stream.gate import Gate
 from agon.stream.heartbeat import IngressHeartbeat
@@ -24,6 +25,7 @@ from agon_ingress.admission import Admission
 from agon_ingress.generation import Generation
 from agon_ingress.health import Health
 from agon_ingress.kafka import Producer
+from agon_ingress.keyring import Keyring
 from agon_ingress.registry import Registry
 from agon_ingress.settings import IngressSettings
 
@@ -47,6 +49,7 @@ class House:
     registry: Registry
     health: Health
     admission: Admission
+    keyring: Keyring
     metrics: Metrics
 
     async def submit(self, request: GenerationRequest, *, conversation: str | None = None) -> Generation:
@@ -124,11 +127,10 @@ async def open_house(settings: IngressSettings, metrics: Metrics) -> AsyncIterat
             Subscriber(redis, settings.keys, ingress_id, on_gap=metrics.counter("stream_gaps").inc)
         )
 
-        async def probe_postgres() -> None:
-            await pool.execute("select 1")
-
+        open_without = settings.insecure or is_loopback(settings.http_host)
+        keyring = Keyring(pool, settings.key_secret.get_secret_value(), open_without, settings.key_patience)
         health = Health(
-            {"redis": probe_redis, "kafka": producer.probe, "postgres": probe_postgres},
+            {"redis": probe_redis, "kafka": producer.probe, "postgres": keyring.refresh},
             settings.probe_every,
             settings.probe_timeout,
         )
@@ -143,6 +145,7 @@ async def open_house(settings: IngressSettings, metrics: Metrics) -> AsyncIterat
             registry=registry,
             health=health,
             admission=admission,
+            keyring=keyring,
             metrics=metrics,
         )
         await asyncio.gather(*(health.ask(name) for name in health.problems))

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, ConfigDict
 
 from agon.messages import ModelCard
+from agon_ingress.callers import caller_of
 from agon_ingress.house import House
 
 router = APIRouter(prefix="/v1", tags=["models"])
@@ -50,7 +51,8 @@ async def list_models(request: Request) -> ModelList:
     """The models that a request would be answered by now. 503 while Redis is away: then nobody knows."""
     house: House = request.app.state.house
     house.health.require("redis")
-    return ModelList(data=tuple(Model.of(card) for card in house.registry.served()))
+    caller = caller_of(request)
+    return ModelList(data=tuple(Model.of(card) for card in house.registry.served() if caller.may_ask(card.model)))
 
 
 @router.get("/models/{model:path}")
@@ -58,4 +60,5 @@ async def get_model(model: str, request: Request) -> Model:
     """One model. 404 `model_not_found` if it is not registered, 503 `model_not_served` if no live worker has it."""
     house: House = request.app.state.house
     house.health.require("redis")
+    caller_of(request).check_model(model)
     return Model.of(house.registry.check(model))

@@ -64,8 +64,3 @@ def patience(given: str | None, default: timedelta, longest: timedelta) -> timed
         told = f"the header {TIMEOUT_HEADER} must be a positive number of milliseconds, not `{given[:50]}`"
         raise InvalidRequest(told, param=TIMEOUT_HEADER, code="invalid_value")
     return min(timedelta(milliseconds=min(int(given[:19]), 10**12)), longest)
-
-
-def tenant_of(request: Request) -> str:
-    """Whose request this is: everything that it makes carries this name."""
-    return str(getattr(request.state, "tenant", "default"))

@@ -20,6 +20,13 @@ class IngressSettings(Settings):
     """Loopback by default: whoever opens it to a network decides so."""
     http_port: Annotated[int, Field(ge=0, le=65535)] = 8000
     """Where the API listens."""
+    insecure: bool = False
+    """Whether everybody may ask while there is no API key, wherever this listens. By default only where it listens on
+    loopback; elsewhere it is closed until there is a key."""
+    public_arena: bool = False
+    """Whether voters need no key at `/arena` where there are keys: they see the arenas of the tenant `default`."""
+    key_patience: Positive = timedelta(seconds=5)
+    """With Postgres away, API keys are good for so long; then none is taken, because one may have been revoked."""
 
     max_body_bytes: Annotated[int, Field(ge=1024)] = 8 * MIB
     """The largest HTTP body that is read; a larger one is answered 413 before it is taken in."""

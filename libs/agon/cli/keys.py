@@ -24,7 +24,7 @@ _NONE = -1
 COLUMNS = ("KEY", "NAME", "TENANT", "STATE", "MAY", "LIMITS", "SPENT", "LAST USED", "EXPIRES")
 
 
-class Duration(click.ParamType):
+class Duration(click.ParamType[timedelta]):
     """`30d`, `12h`, `15m`, `10s`; 0 for at once."""
 
     name = "duration"
@@ -36,7 +36,7 @@ class Duration(click.ParamType):
         return timedelta() if found[0] == "0" else timedelta(**{_UNITS[found[2]]: int(found[1])})
 
 
-class Amount(click.ParamType):
+class Amount(click.ParamType[int]):
     """A positive whole number, or `none` for no limit."""
 
     name = "number|none"

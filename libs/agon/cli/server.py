@@ -1,7 +1,9 @@
-"""The running ingress, as the command line talks to it: plain HTTP from the standard library."""
+"""The running ingress, as the command line talks to it: plain HTTP from the standard library, with the API key in
+AGON_API_KEY where there is one."""
 
 import http.client
 import json
+import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import Any
@@ -72,7 +74,9 @@ def _ask(
         try:
             connection.connect()
             connection.sock.settimeout(ANSWER_SECONDS)
-            sent = {"content-type": "application/json", **(headers or {})}
+            key = os.environ.get("AGON_API_KEY")
+            bearer = {"authorization": f"Bearer {key}"} if key else {}
+            sent = {"content-type": "application/json", **bearer, **(headers or {})}
             connection.request(method, parts.path.rstrip("/") + path, body, sent)
             response = connection.getresponse()
             if response.status >= 400:

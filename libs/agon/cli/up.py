@@ -18,7 +18,7 @@ import click
     metavar="ID=SOURCE",
     help="Serve this instead of the bundled models: a folder, a hub id, scripted:... or upstream:URL. May be repeated.",
 )
-@click.option("--insecure", is_flag=True, help="Allow a --host that others on the network can reach.")
+@click.option("--insecure", is_flag=True, help="Allow a --host that others can reach although there is no API key.")
 def up(host: str, port: int | None, data: Path, workers: int, models: tuple[str, ...], insecure: bool) -> None:
     """Run Kafka, Redis, Postgres and every service of agon, until Ctrl-C.
 
@@ -39,11 +39,11 @@ def up(host: str, port: int | None, data: Path, workers: int, models: tuple[str,
     configure_logging("agon", "WARNING")
     terminal = Terminal()
     specs = tuple(room.model_spec(model) for model in models)
-    room.check_host(host, insecure)
     folder = DataFolder(data)
+    room.check_host(host, insecure or room.may_have_keys(folder))
     folder.take()
     try:
-        options = StackOptions(host, room.choose_port(host, port), workers, specs)
+        options = StackOptions(host, room.choose_port(host, port), workers, specs, insecure)
         asyncio.run(room.up(folder, options, terminal))
     finally:
         folder.release()

@@ -80,6 +80,18 @@ def psql(postgres: Backend) -> str:
     return "psql"
 
 
+async def count_keys(postgres: Backend) -> int:
+    """How many API keys there are, revoked ones included; the database is migrated."""
+    import asyncpg
+
+    connection = await asyncpg.connect(postgres.url, timeout=5.0)
+    try:
+        count: int = await connection.fetchval("SELECT count(*) FROM agon.api_keys")
+    finally:
+        await connection.close()
+    return count
+
+
 async def _database(postgres: Backend, secrets: Secrets) -> None:
     from agon.store.migrations import migrate
 

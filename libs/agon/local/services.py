@@ -27,16 +27,18 @@ class Service:
         return [sys.executable, "-m", self.module]
 
 
-def services(host: str, port: int, workers: int, models: Sequence[str]) -> tuple[Service, ...]:
-    """The ingress on `host:port`, so many workers, and the consumers. No models: the workers' default."""
+def services(host: str, port: int, workers: int, models: Sequence[str], insecure: bool = False) -> tuple[Service, ...]:
+    """The ingress on `host:port`, so many workers, and the consumers. No models: the workers' default. `insecure`:
+    while there is no API key the ingress is open wherever it listens."""
     # Two workers that both use every core are slower than two that share them.
     threads = str(max(1, (os.cpu_count() or 1) // workers))
     worker = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", threads)}
     if models:
         worker["AGON_MODELS"] = json.dumps(list(models))
+    front = {"AGON_HTTP_HOST": host, "AGON_HTTP_PORT": str(port), **({"AGON_INSECURE": "true"} if insecure else {})}
     return (
         *(Service(f"inference-{n}", "agon_inference", "workers", worker) for n in range(1, workers + 1)),
-        Service("ingress", "agon_ingress", "front", {"AGON_HTTP_HOST": host, "AGON_HTTP_PORT": str(port)}),
+        Service("ingress", "agon_ingress", "front", front),
         Service("recorder", "agon_recorder", "consumers", {}),
         Service("vote_ingest", "agon_vote_ingest", "consumers", {}),
         Service("rating_compute", "agon_rating_compute", "consumers", {}),

@@ -6,6 +6,7 @@ from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from agon.errors import SetupError
 from agon.local import backends as backend_room
 from agon.local.backends import Backend
 from agon.local.children import Child, last_lines
@@ -18,6 +19,7 @@ from agon.local.services import services as service_plan
 from agon.local.state import BackendState, StackState, end_leftovers
 from agon.local.supervised import Ready, Start, Supervised
 from agon.local.terminal import Terminal
+from agon.settings import is_loopback
 
 _GRACE = 20.0
 """Seconds that a service may drain; its own limit is 10."""
@@ -27,14 +29,26 @@ _QUIET = 5.0
 _TRIM_EVERY = 60.0
 
 
+def open_to_all(host: str) -> str:
+    """The line for a host that others can reach, without a key."""
+    return (
+        f"--host {host} lets everybody on the network in, and there is no API key to ask for: start once without it "
+        "and run `agon keys create`, or add --insecure if that is meant"
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class StackOptions:
-    """Where it answers, how many workers it has, and what they serve (`MODEL=SOURCE`; none for the bundled ones)."""
+    """Where it answers, how many workers it has, and what they serve (`MODEL=SOURCE`; none for the bundled ones).
+
+    `insecure`: others on the network may reach it although there is no API key.
+    """
 
     host: str = LOOPBACK
     port: int = 8000
     workers: int = 2
     models: tuple[str, ...] = ()
+    insecure: bool = False
 
 
 @dataclass(slots=True)
@@ -54,6 +68,7 @@ class Stack:
         self.state = StackState()
         self.hurry = asyncio.Event()
         self.psql = "psql"
+        self.keys = 0
         self._data = data
         self._options = options
         self._terminal = terminal
@@ -75,13 +90,15 @@ class Stack:
         secrets = self._data.secrets()
         backends = backend_room.choose(self._data, secrets, lambda line: self._terminal.tell("kafka", line))
         await self._unless_failed(self._start_backends(backends, secrets))
+        self.keys = await backend_room.count_keys(backends["postgres"])
+        self._tell_keys()
         self.state.analyst = backend_room.analyst_url(backends["postgres"], secrets)
         self.psql = backend_room.psql(backends["postgres"])
         urls = {name: backend.url for name, backend in backends.items()}
         environment = shared_environment(urls, secrets.session, secrets.keys)
         options = self._options
         self.state.http = self.url
-        for service in service_plan(options.host, options.port, options.workers, options.models):
+        for service in service_plan(options.host, options.port, options.workers, options.models, options.insecure):
             self._supervise_service(service, environment)
         self._terminal.tell("services", ", ".join(part.supervised.name for part in self._services))
         await self._unless_failed(self._until_ready())
@@ -92,9 +109,11 @@ class Stack:
 
     async def models(self) -> list[str]:
         """What is served, largest first."""
-        listed = await get_json(self._reachable_host, self._options.port, "/v1/models") or {"data": []}
-        by_size = sorted(listed["data"], key=lambda model: model.get("parameters") or 0, reverse=True)
-        return [str(model["id"]) for model in by_size]
+        # From the internal port: the public one may ask for a key.
+        listed = await get_json(LOOPBACK, self._ports["ingress"], "/admin/models") or {"models": []}
+        served = [model for model in listed["models"] if model["served"]]
+        by_size = sorted(served, key=lambda model: model["parameters"] or 0, reverse=True)
+        return [str(model["model"]) for model in by_size]
 
     async def stop(self) -> None:
         """Drain and end everything, in order; by force once `hurry` is set."""
@@ -104,6 +123,13 @@ class Stack:
         if self._failed.done() and not self._failed.cancelled():
             self._failed.exception()  # it was told already
         self._write()
+
+    def _tell_keys(self) -> None:
+        """Raises `SetupError` where everybody on the network would be let in, and nobody said that this is meant."""
+        if not self.keys and not is_loopback(self._options.host) and not self._options.insecure:
+            raise SetupError(open_to_all(self._options.host))
+        told = f"{self.keys}: closed to all who have none" if self.keys else "none: open to all on this machine"
+        self._terminal.tell("api keys", told)
 
     async def _start_backends(self, backends: dict[str, Backend], secrets: Secrets) -> None:
         """All at once; each is set up as soon as it answers."""

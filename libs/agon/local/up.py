@@ -1,18 +1,18 @@
 """`agon up`: the stack in the foreground until Ctrl-C, SIGTERM or SIGHUP."""
 
 import asyncio
-import ipaddress
+import os
 import shlex
 import signal
-import socket
 from pathlib import Path
 
 from agon.backends.spec import BackendSpec
 from agon.errors import SetupError
 from agon.local.data import DataFolder
 from agon.local.ports import free_port, is_free
-from agon.local.stack import Stack, StackOptions
+from agon.local.stack import Stack, StackOptions, open_to_all
 from agon.local.terminal import Terminal
+from agon.settings import is_loopback
 
 USUAL_PORT = 8000
 
@@ -30,17 +30,19 @@ def model_spec(text: str) -> str:
     return text
 
 
-def check_host(host: str, insecure: bool) -> None:
-    """Raises `SetupError` for a host that others can reach, unless that is meant, and for one that is not ours."""
+def check_host(host: str, allowed: bool) -> None:
+    """Raises `SetupError` for a host that others can reach, unless that is `allowed`, and for one that is not ours."""
     try:
-        address = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0][4][0]
+        reachable = not is_loopback(host)
     except OSError as error:
         raise SetupError(f"--host {host} is no address of this machine ({error.strerror})") from error
-    if not ipaddress.ip_address(address).is_loopback and not insecure:
-        raise SetupError(
-            f"--host {host} lets everybody on the network in, and there is no key to ask for: "
-            "add --insecure if that is meant, or put a proxy that asks in front of 127.0.0.1"
-        )
+    if reachable and not allowed:
+        raise SetupError(open_to_all(host))
+
+
+def may_have_keys(data: DataFolder) -> bool:
+    """Whether there is a database in which API keys could be. The stack looks, once that runs."""
+    return bool(os.environ.get("AGON_POSTGRES_URL")) or data.folder("postgres").exists()
 
 
 def choose_port(host: str, wanted: int | None) -> int:
@@ -95,8 +97,9 @@ def _invite(terminal: Terminal, stack: Stack, data: DataFolder, models: list[str
     where = "" if data.path == Path(".agon").absolute() else f" --data {shlex.quote(str(data.path))}"
     if models:
         body = f'{{"model":"{models[0]}","messages":[{{"role":"user","content":"What is 7 plus 5?"}}]}}'
+        key = ' -H "authorization: Bearer $AGON_API_KEY"' if stack.keys else ""
         terminal.plain(
-            f"\n  curl {stack.url}/v1/chat/completions -H 'content-type: application/json' -d {shlex.quote(body)}"
+            f"\n  curl {stack.url}/v1/chat/completions{key} -H 'content-type: application/json' -d {shlex.quote(body)}"
         )
     terminal.plain(f"  agon chat{where}\n  agon simulate --votes 100{where}")
     if stack.state.analyst:

@@ -19,6 +19,7 @@ from agon_ingress.app import create_app
 from agon_ingress.health import Health
 from agon_ingress.house import House
 from agon_ingress.kafka import Producer
+from agon_ingress.keyring import Keyring
 from agon_ingress.registry import Registry
 from agon_ingress.settings import IngressSettings
 
@@ -43,6 +44,8 @@ def offline(**changes: Any) -> FastAPI:
     health = Health({}, timedelta(seconds=1), timedelta(seconds=1))
     health.problems = {"redis": None, "kafka": None, "postgres": "away"}
     away: Any = SimpleNamespace()
+    keyring = Keyring(away, "", open_without=True, patience=timedelta(seconds=5))
+    keyring.learn(())
     app.state.house = House(
         settings=settings,
         ingress_id="i",
@@ -54,6 +57,7 @@ def offline(**changes: Any) -> FastAPI:
         registry=registry,
         health=health,
         admission=Admission(8, 0.8),
+        keyring=keyring,
         metrics=Metrics(),
     )
     return app

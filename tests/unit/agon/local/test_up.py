@@ -8,13 +8,13 @@ from agon.local.up import check_host, choose_port, model_spec
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.5", "localhost", "::1"])
 def test_loopback_needs_no_permission(host: str) -> None:
-    check_host(host, insecure=False)
+    check_host(host, allowed=False)
 
 
 def test_a_host_for_everybody_is_refused_unless_it_is_meant() -> None:
     with pytest.raises(SetupError, match="--insecure"):
-        check_host("0.0.0.0", insecure=False)
-    check_host("0.0.0.0", insecure=True)
+        check_host("0.0.0.0", allowed=False)
+    check_host("0.0.0.0", allowed=True)
 
 
 def test_a_taken_port_is_an_error_if_it_was_asked_for() -> None:
