@@ -14,6 +14,7 @@ AgonError                      has a message for the person who caused it, and w
 │   └── Fenced             409 another process has taken over what this one was doing
 ├── Gone                   410 it was there and is over
 ├── RateLimited            429 too much at once; `retry_after` says when to come back
+│   └── OutOfBudget        429 the key's budget is spent; coming back does not help
 ├── Unavailable            503 a part that this needs is away; `retry_after` says when to come back
 │   └── ModelNotServed     503 the model is registered, no live worker serves it
 ├── NotImplementedYet      501 a known part of OpenAI's API that this server does not have
@@ -29,6 +30,7 @@ AgonError                      has a message for the person who caused it, and w
 Over HTTP an error is OpenAI's envelope (`body`), over Kafka a dead letter, on the command line one line, exit code 2.
 """
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import TypedDict
 
@@ -52,6 +54,8 @@ class AgonError(Exception):
     type: str = "server_error"
     code: str | None = None
     retry_after: timedelta | None = None
+    headers: Mapping[str, str] | None = None
+    """Of the answer over HTTP, besides those that follow from the rest."""
 
     def __init__(
         self,
@@ -141,6 +145,12 @@ class RateLimited(AgonError):
     type = "rate_limit_error"
     code = "rate_limit_exceeded"
     retry_after = timedelta(seconds=1)
+
+
+class OutOfBudget(RateLimited):
+    type = "insufficient_quota"
+    code = "insufficient_quota"
+    retry_after = None
 
 
 class Unavailable(AgonError):

@@ -96,6 +96,11 @@ class Keys:
         """String: the client is gone."""
         return f"{self.request(tenant, request_id)}:cancel"
 
+    def limits(self, tenant: str, key_id: str) -> tuple[str, str, str, str]:
+        """What an API key uses: hash of the last minute, hash and sorted set of what runs, string of all it spent."""
+        stem = f"{self.prefix}lim:{{{tenant}/{key_id}}}"
+        return f"{stem}:window", f"{stem}:held", f"{stem}:leases", f"{stem}:spent"
+
     def worker(self, worker: str) -> str:
         """String, 5 s to live: a worker incarnation is alive, with its load and partitions as JSON."""
         return f"{self.prefix}worker:{worker}"

@@ -3,15 +3,17 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from agon.errors import AgonError, Expired, Unavailable
 from agon.messages import GenerationRequest, now
-from agon.stream.frames import Delta, End, Frame, body
+from agon.stream.frames import Admission, Delta, End, Frame, body
 from agon_ingress import sse
+from agon_ingress.allowances import UNLIMITED, Allowance
 from agon_ingress.client import ClientGone, while_connected
 from agon_ingress.errors import error_response, from_end, from_exception
 from agon_ingress.generation import Generation
@@ -22,6 +24,19 @@ from agon_ingress.telling import Streamed, Whole
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What an answer needs to be made: the requests for the workers, and what was agreed about them."""
+
+    requests: Sequence[GenerationRequest]
+    conversation: str | None
+    """Requests with the same go to the same worker."""
+    headers: Mapping[str, str]
+    """For the answer's head."""
+    allowance: Allowance = UNLIMITED
+    """Settled by the answer."""
+
+
 class Answer(Response):
     """What both have in common. The requests are submitted inside of the answer, so that one place owns them to their
     end: one request, or one for each of several inputs.
@@ -29,20 +44,18 @@ class Answer(Response):
     They have a deadline; some time after it the answer ends even where no worker says so.
     """
 
-    def __init__(
-        self,
-        house: House,
-        requests: Sequence[GenerationRequest],
-        conversation: str | None,
-        headers: dict[str, str],
-    ) -> None:
+    def __init__(self, house: House, order: Order) -> None:
         self.background = None
         self._house = house
-        self._requests = requests
-        self._conversation = conversation
-        self._extra_headers = [(name.encode(), value.encode()) for name, value in headers.items()]
+        self._order = order
+        self._requests = order.requests
+        self._extra_headers = [(name.encode(), value.encode()) for name, value in order.headers.items()]
         self._begun = False
         self._ends: dict[int, End] = {}
+        self._sent: list[GenerationRequest] = []
+        self._cost = [0] * len(order.requests)
+        """Tokens of each request: as seen so far, and as the engine says once it has ended."""
+        self._counted: set[int] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -56,6 +69,9 @@ class Answer(Response):
             if not self._begun:
                 raise
             await self._break_off(send, from_exception(error))
+        finally:
+            unheard = [(one, self._cost[i]) for i, one in enumerate(self._sent) if i not in self._counted]
+            self._order.allowance.settle(sum(self._cost[i] for i in self._counted), unheard)
 
     async def _in_time(self, send: Send) -> None:
         deadline = self._requests[0].deadline
@@ -75,8 +91,9 @@ class Answer(Response):
         generations: list[Generation] = []
         async with Several(generations) as several:
             for request in self._requests:
-                generation = await self._house.submit(request, conversation=self._conversation)
+                generation = await self._house.submit(request, conversation=self._order.conversation)
                 generations.append(generation)
+                self._sent.append(generation.request)
             yield several
 
     def _heard(self, frames: Iterable[tuple[int, Frame]]) -> Iterable[tuple[int, Delta]]:
@@ -85,8 +102,13 @@ class Answer(Response):
         for index, frame in frames:
             told = body(frame)
             if isinstance(told, Delta):
+                self._cost[index] += len(told.token_ids)
                 yield index * self._requests[0].choices + frame.choice, told
-            elif isinstance(told, End):
+            elif isinstance(told, Admission):
+                self._cost[index] += told.prompt_tokens
+            else:
+                self._cost[index] = told.prompt_tokens + told.completion_tokens
+                self._counted.add(index)
                 if told.status != "finished":
                     raise from_end(told)
                 self._ends[index] = told
@@ -116,15 +138,8 @@ class Answer(Response):
 class WholeAnswer(Answer):
     """One JSON body at the end."""
 
-    def __init__(
-        self,
-        house: House,
-        requests: Sequence[GenerationRequest],
-        conversation: str | None,
-        headers: dict[str, str],
-        telling: Whole,
-    ) -> None:
-        super().__init__(house, requests, conversation, headers)
+    def __init__(self, house: House, order: Order, telling: Whole) -> None:
+        super().__init__(house, order)
         self._telling = telling
 
     async def _answer(self, several: Several, send: Send) -> None:
@@ -140,15 +155,8 @@ class WholeAnswer(Answer):
 class StreamedAnswer(Answer):
     """Server-sent events. The head waits for the engine's admission, so that an error until then has its status."""
 
-    def __init__(
-        self,
-        house: House,
-        requests: Sequence[GenerationRequest],
-        conversation: str | None,
-        headers: dict[str, str],
-        telling: Streamed,
-    ) -> None:
-        super().__init__(house, requests, conversation, headers)
+    def __init__(self, house: House, order: Order, telling: Streamed) -> None:
+        super().__init__(house, order)
         self._telling = telling
         self._told_beginning = False
         self._over = False

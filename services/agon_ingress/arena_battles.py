@@ -16,6 +16,7 @@ from agon.errors import AgonError, Conflict, Forbidden, ModelNotFound, ModelNotS
 from agon.messages import BattleCommitted, ChatMessage, GenerationRequest, now
 from agon.store import battles
 from agon.store.battles import BattleRow, SideEnd, TurnRow
+from agon_ingress.allowances import Allowance
 from agon_ingress.arena_bodies import BattleMade, NewBattle, NewTurn, TurnMade
 from agon_ingress.arena_pairing import Pairings
 from agon_ingress.arena_rows import facts_of, question, read_battle
@@ -82,14 +83,19 @@ class Battles:
         )
         turn = _new_turn(row, 1, prompt)
         requests = self._requests(row, turn, prompt, prompt)
-        await battles.add_battle(self.house.pool, row, turn)
-        await self._commit(row)
-        await self._ask(row, turn, *requests)
+        allowance = await self._reserve(caller, row, requests)
+        try:
+            await battles.add_battle(self.house.pool, row, turn)
+            await self._commit(row)
+        except BaseException:
+            allowance.settle(0)
+            raise
+        await self._ask(row, turn, requests, allowance)
         return BattleMade(battle_id=battle_id, ticket=ticket, stream=f"/arena/battles/{battle_id}/stream")
 
-    async def ask_further(self, tenant: str, battle_id: str, asked: NewTurn, session: str | None) -> TurnMade:
+    async def ask_further(self, caller: Caller, battle_id: str, asked: NewTurn, session: str | None) -> TurnMade:
         """The next turn, to both, each with its own history. Raises `NotFound`, `Forbidden`, `Gone`, `Conflict`."""
-        row, turns = await read_battle(self.house, tenant, battle_id)
+        row, turns = await read_battle(self.house, caller.tenant, battle_id)
         at = now()
         self._check_owner(row, asked.ticket, session)
         facts = facts_of(row, turns)
@@ -100,9 +106,14 @@ class Battles:
             self._secret, tenant=row.tenant, battle_id=battle_id, turn=number, voter=row.session_hash, at=at
         )
         requests = self._requests(row, turn, facts.history("a", prompt), facts.history("b", prompt))
-        if not await battles.add_turn(self.house.pool, turn):
-            raise Conflict("This turn was asked by another request at the same moment.", code="turn_running")
-        await self._ask(row, turn, *requests)
+        allowance = await self._reserve(caller, row, requests)
+        try:
+            if not await battles.add_turn(self.house.pool, turn):
+                raise Conflict("This turn was asked by another request at the same moment.", code="turn_running")
+        except BaseException:
+            allowance.settle(0)
+            raise
+        await self._ask(row, turn, requests, allowance)
         stream = f"/arena/battles/{battle_id}/stream?turn={number}"
         return TurnMade(battle_id=battle_id, turn=number, ticket=ticket, stream=stream)
 
@@ -162,9 +173,28 @@ class Battles:
             headers=event_headers(event, id=f"{row.battle_id}-0", source=self.house.ingress_id),
         )
 
-    async def _ask(self, row: BattleRow, turn: TurnRow, a: GenerationRequest, b: GenerationRequest) -> None:
-        """Send both requests, at once; where one can't be sent, the turn has failed and the other is taken back."""
+    async def _reserve(
+        self, caller: Caller, row: BattleRow, requests: tuple[GenerationRequest, GenerationRequest]
+    ) -> Allowance:
+        """One request of the key's, with the tokens of both answers. Nothing that tells of it goes out, because that
+        would tell the sides apart."""
+        cards = self.house.registry.cards
+        size = sum(len(request.encode()) for request in requests)
+        longest = max((cards[model] for model in (row.model_a, row.model_b)), key=lambda card: card.context_length)
+        return await self.house.allowances.reserve(caller, requests, size, longest)
+
+    async def _ask(
+        self,
+        row: BattleRow,
+        turn: TurnRow,
+        requests: tuple[GenerationRequest, GenerationRequest],
+        allowance: Allowance,
+    ) -> None:
+        """Send both requests, at once; where one can't be sent, the turn has failed and the other is taken back. Both
+        run to their ends, whoever reads them: then they are counted."""
+        a, b = requests
         sent = await asyncio.gather(self.house.submit(a), self.house.submit(b), return_exceptions=True)
+        allowance.settle(0, [(found.request, 0) for found in sent if isinstance(found, Generation)])
         if isinstance(sent[0], Generation) and isinstance(sent[1], Generation):
             self.turns.begin(row, turn, sent[0], sent[1])
             return

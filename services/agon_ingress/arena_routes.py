@@ -76,7 +76,7 @@ async def stream_battle(
 async def create_turn(battle_id: str, asked: NewTurn, request: Request, response: Response) -> TurnMade:
     """Ask both sides the next question, each with its own answers as context."""
     response.headers.update(ignored_header(asked.ignored))
-    return await _arena(request).battles.ask_further(caller_of(request).tenant, battle_id, asked, _session(request))
+    return await _arena(request).battles.ask_further(caller_of(request), battle_id, asked, _session(request))
 
 
 @router.post("/battles/{battle_id}/vote")

@@ -10,7 +10,7 @@ from fastapi import Request, Response
 from pydantic import BaseModel
 
 from agon.messages import GenerationRequest, ModelCard, now
-from agon_ingress.answers import StreamedAnswer, WholeAnswer
+from agon_ingress.answers import Order, StreamedAnswer, WholeAnswer
 from agon_ingress.callers import caller_of
 from agon_ingress.house import House
 from agon_ingress.policy import Asked
@@ -100,8 +100,17 @@ class Endpoint(Generic[A]):
             generations = [
                 one.model_copy(update={"metadata": {**one.metadata, SCRIPT_KEY: script}}) for one in generations
             ]
-        await self.keep(asked, ask, house)
         conversation = self.conversation(asked)
-        if (streamed := self.streamed(asked, ask)) is not None:
-            return StreamedAnswer(house, generations, conversation, headers, streamed)
-        return WholeAnswer(house, generations, conversation, headers, self.whole(asked, ask))
+        streamed = self.streamed(asked, ask)
+        whole = None if streamed else self.whole(asked, ask)
+        allowance = await house.allowances.reserve(caller, generations, len(await request.body()), ask.card)
+        order = Order(generations, conversation, {**headers, **allowance.headers}, allowance)
+        try:
+            await self.keep(asked, ask, house)
+        except BaseException:
+            allowance.settle(0)
+            raise
+        if streamed:
+            return StreamedAnswer(house, order, streamed)
+        assert whole is not None
+        return WholeAnswer(house, order, whole)

@@ -19,9 +19,11 @@ from agon.settings import is_loopback
 from agon.stream.connection import connect, memory_pressure
 from agon.stream.gate import Gate
 from agon.stream.heartbeat import IngressHeartbeat
+from agon.stream.limits import RateLimits
 from agon.stream.subscriber import Subscriber
 from agon.telemetry import Metrics
 from agon_ingress.admission import Admission
+from agon_ingress.allowances import Allowances
 from agon_ingress.generation import Generation
 from agon_ingress.health import Health
 from agon_ingress.kafka import Producer
@@ -50,6 +52,7 @@ class House:
     health: Health
     admission: Admission
     keyring: Keyring
+    allowances: Allowances
     metrics: Metrics
 
     async def submit(self, request: GenerationRequest, *, conversation: str | None = None) -> Generation:
@@ -134,6 +137,9 @@ async def open_house(settings: IngressSettings, metrics: Metrics) -> AsyncIterat
             settings.probe_every,
             settings.probe_timeout,
         )
+        allowances = await stack.enter_async_context(
+            Allowances(RateLimits(redis, settings.keys), keyring, subscriber, settings.reserved_tokens)
+        )
         house = House(
             settings=settings,
             ingress_id=ingress_id,
@@ -146,6 +152,7 @@ async def open_house(settings: IngressSettings, metrics: Metrics) -> AsyncIterat
             health=health,
             admission=admission,
             keyring=keyring,
+            allowances=allowances,
             metrics=metrics,
         )
         await asyncio.gather(*(health.ask(name) for name in health.problems))

@@ -8,6 +8,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from fastapi import Request
 
 from agon.errors import InvalidRequest
+from agon_ingress.callers import caller_of
 from agon_ingress.fields import ignored_header, parse
 from agon_ingress.limits import check
 from agon_ingress.policy import Asked
@@ -64,3 +65,8 @@ def patience(given: str | None, default: timedelta, longest: timedelta) -> timed
         told = f"the header {TIMEOUT_HEADER} must be a positive number of milliseconds, not `{given[:50]}`"
         raise InvalidRequest(told, param=TIMEOUT_HEADER, code="invalid_value")
     return min(timedelta(milliseconds=min(int(given[:19]), 10**12)), longest)
+
+
+def tenant_of(request: Request) -> str:
+    """Whose request this is: everything that it makes carries this name."""
+    return caller_of(request).tenant

@@ -27,6 +27,8 @@ class IngressSettings(Settings):
     """Whether voters need no key at `/arena` where there are keys: they see the arenas of the tenant `default`."""
     key_patience: Positive = timedelta(seconds=5)
     """With Postgres away, API keys are good for so long; then none is taken, because one may have been revoked."""
+    reserved_tokens: Annotated[int, Field(ge=1)] = 1024
+    """Of a key with limits, so many tokens are reserved for an answer whose request names no most."""
 
     max_body_bytes: Annotated[int, Field(ge=1024)] = 8 * MIB
     """The largest HTTP body that is read; a larger one is answered 413 before it is taken in."""

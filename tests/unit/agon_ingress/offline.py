@@ -15,6 +15,7 @@ from agon.messages import ModelCard, now
 from agon.stream.heartbeat import Load, WorkerState
 from agon.telemetry import Metrics
 from agon_ingress.admission import Admission
+from agon_ingress.allowances import Allowances
 from agon_ingress.app import create_app
 from agon_ingress.health import Health
 from agon_ingress.house import House
@@ -58,6 +59,7 @@ def offline(**changes: Any) -> FastAPI:
         health=health,
         admission=Admission(8, 0.8),
         keyring=keyring,
+        allowances=Allowances(away, keyring, away, settings.reserved_tokens),
         metrics=Metrics(),
     )
     return app

@@ -1,0 +1,79 @@
+"""What API keys use, counted in Redis for all ingresses together: `limits.lua` reserves before the work, and settles
+after it.
+
+A minute is any 60 seconds, in steps of one second: never does more pass in one than the limit says. What is reserved is
+a lease: a process that dies gives back what its requests held, at the end of `lease`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from importlib.resources import files
+from typing import Any, Literal
+
+from redis.asyncio import Redis
+
+from agon.api_keys import ApiKey
+from agon.topics import Keys
+
+Refusal = Literal["concurrency", "budget", "requests", "tokens"]
+
+
+@dataclass(frozen=True, slots=True)
+class Reserved:
+    """What became of a reservation, and what is left to the key after it."""
+
+    refused: Refusal | None
+    wait: timedelta
+    """Until it may be tried again, where waiting helps."""
+    requests_left: int
+    requests_reset: timedelta
+    """Until all of them are left, if nothing more is used."""
+    tokens_left: int
+    tokens_reset: timedelta
+    spent: int
+    """Tokens in all."""
+    held: int
+    """Tokens that other running requests may still need."""
+
+
+class RateLimits:
+    """See the module. Holds no state. All calls may be repeated; they raise redis' errors."""
+
+    def __init__(self, redis: Redis, keys: Keys, lease: timedelta = timedelta(seconds=20)) -> None:
+        self.lease = lease
+        self._lease_ms = int(lease / timedelta(milliseconds=1))
+        self._keys = keys
+        self._script = redis.register_script(files("agon.stream").joinpath("limits.lua").read_text(encoding="utf-8"))
+
+    async def reserve(self, key: ApiKey, request_id: str, tokens: int, spent: int) -> Reserved:
+        """Take a place for a request that may need so many tokens, or be told why not. `spent`: what the key is known
+        to have spent in all; counts where Redis has forgotten it."""
+        limits = key.limits
+        most = (limits.requests_per_minute, limits.tokens_per_minute, limits.concurrency, limits.budget_tokens)
+        given = (-1 if limit is None else limit for limit in most)
+        reply = await self._call(key, "reserve", request_id, tokens, self._lease_ms, spent, *given)
+        refused, wait, requests, requests_reset, left, reset, total, held = reply
+        return Reserved(
+            refused=refused.decode() or None,
+            wait=timedelta(milliseconds=wait),
+            requests_left=requests,
+            requests_reset=timedelta(milliseconds=requests_reset),
+            tokens_left=left,
+            tokens_reset=timedelta(milliseconds=reset),
+            spent=total,
+            held=held,
+        )
+
+    async def renew(self, key: ApiKey, running: Mapping[str, int]) -> None:
+        """These requests still run, each with what was reserved for it."""
+        pairs = (part for pair in running.items() for part in pair)
+        await self._call(key, "renew", self._lease_ms, *pairs)
+
+    async def settle(self, key: ApiKey, request_id: str, tokens: int) -> int:
+        """A request has ended and needed so many tokens. Returns what the key has spent in all."""
+        spent: int = await self._call(key, "settle", request_id, tokens)
+        return spent
+
+    async def _call(self, key: ApiKey, *arguments: str | int) -> Any:
+        return await self._script(keys=self._keys.limits(key.tenant, key.key_id), args=arguments)
