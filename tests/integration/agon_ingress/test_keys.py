@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -10,12 +11,21 @@ from typing import Any
 import asyncpg
 import httpx
 import pytest
-from openai import AuthenticationError, PermissionDeniedError
+from openai import AuthenticationError, PermissionDeniedError, RateLimitError
 
 from agon.api_keys import ApiKey, Limits, keyed_hash, mint, remint
 from agon.messages import now
 from agon.store import api_keys
-from integration.agon_ingress.conftest import MODEL, FakeWorker, Ingress, MakeSettings, eventually, serving
+from integration.agon_ingress.conftest import (
+    MODEL,
+    FakeWorker,
+    Ingress,
+    MakeSettings,
+    eventually,
+    hello,
+    serving,
+    until_cancelled,
+)
 
 pytestmark = pytest.mark.servers
 
@@ -152,3 +162,81 @@ async def test_who_says_so_has_it_open_away_from_loopback(
     async with opened(make_settings(key_secret=SECRET, http_host="0.0.0.0", insecure=True)) as keys:
         await keys.until(200, None)
         assert "open to everybody" in caplog.text
+
+
+async def test_of_200_requests_at_once_exactly_as_many_pass_as_a_key_may(keys: Keys, worker: FakeWorker) -> None:
+    _, text = await keys.make(limits=Limits(requests_per_minute=50, tokens_per_minute=10**6))
+    body = {"model": MODEL, "messages": MESSAGES, "max_tokens": 7}
+    pool = httpx.Limits(max_connections=50)
+    async with httpx.AsyncClient(headers={"authorization": f"Bearer {text}"}, timeout=60, limits=pool) as client:
+        told = await asyncio.gather(
+            *(client.post(f"{(keys.one, keys.other)[n % 2].url}/v1/chat/completions", json=body) for n in range(200))
+        )
+    passed = [answer for answer in told if answer.status_code == 200]
+    refused = [answer for answer in told if answer.status_code == 429]
+    assert Counter(answer.status_code for answer in told) == {200: 50, 429: 150}
+    assert len(worker.tellings) == 50
+    left = sorted(int(answer.headers["x-ratelimit-remaining-requests"]) for answer in passed)
+    assert left == list(range(50))
+    assert {answer.headers["x-ratelimit-limit-tokens"] for answer in told} == {"1000000"}
+    for answer in refused:
+        assert 0 < int(answer.headers["retry-after-ms"]) <= 60_000
+        assert answer.headers["x-should-retry"] == "true"
+        assert answer.headers["x-ratelimit-remaining-requests"] == "0"
+        assert answer.json()["error"]["code"] == "rate_limit_exceeded"
+
+
+async def test_a_budget_is_spent_by_the_engine_s_counts_and_enforced_before_work(
+    keys: Keys, worker: FakeWorker
+) -> None:
+    key_id, text = await keys.make(limits=Limits(budget_tokens=200))
+    mine = keys.one.client.with_options(api_key=text)
+
+    async def spent() -> Any:
+        return await keys.connection.fetchval("SELECT spent_tokens FROM agon.api_keys WHERE key_id = $1", key_id)
+
+    whole = await mine.chat.completions.create(model=MODEL, messages=MESSAGES, max_tokens=20)
+    assert whole.usage is not None
+    await eventually_async(lambda: spent(), whole.usage.total_tokens)
+    stream = await mine.chat.completions.create(model=MODEL, messages=MESSAGES, max_tokens=20, stream=True)
+    async for _ in stream:
+        pass
+    await eventually_async(lambda: spent(), 2 * whole.usage.total_tokens)
+    with pytest.raises(RateLimitError) as caught:
+        await keys.other.client.with_options(api_key=text).chat.completions.create(
+            model=MODEL, messages=MESSAGES, n=10, max_tokens=20
+        )
+    assert caught.value.code == "insufficient_quota"
+    assert caught.value.response.headers["x-should-retry"] == "false"
+    assert len(worker.tellings) == 2
+
+
+async def test_a_client_that_leaves_gives_its_place_back_and_pays_for_what_was_generated(
+    keys: Keys, worker: FakeWorker
+) -> None:
+    _, text = await keys.make(limits=Limits(concurrency=1))
+    worker.script = until_cancelled
+    mine = keys.one.client.with_options(api_key=text)
+    stream = await mine.chat.completions.create(model=MODEL, messages=MESSAGES, stream=True)
+    with pytest.raises(RateLimitError, match="under way"):
+        await keys.other.client.with_options(api_key=text).chat.completions.create(model=MODEL, messages=MESSAGES)
+    await anext(aiter(stream))
+    await stream.close()
+    telling = await worker.telling()
+    await asyncio.wait_for(telling.cancelled.wait(), 15)
+    worker.script = hello
+    async with asyncio.timeout(15):
+        while True:
+            try:
+                await mine.chat.completions.create(model=MODEL, messages=MESSAGES)
+                break
+            except RateLimitError:
+                await asyncio.sleep(0.05)
+    spent = keys.one.house.keyring.spent(next(key for key in await api_keys.read(keys.connection)))
+    assert spent >= 3 + sum(telling._at)  # its prompt, and each token that the worker has written
+
+
+async def eventually_async(found: Callable[[], Awaitable[Any]], wanted: Any) -> None:
+    async with asyncio.timeout(15):
+        while await found() != wanted:  # noqa: ASYNC110  it looks at a table
+            await asyncio.sleep(0.05)

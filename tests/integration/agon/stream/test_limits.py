@@ -1,0 +1,119 @@
+"""Limits of keys, in Redis: as many pass as may, what is reserved is settled, what nobody settles comes back."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+from redis.asyncio import Redis
+
+from agon.api_keys import ApiKey, Limits, mint
+from agon.messages import now
+from agon.stream.connection import connect
+from agon.stream.limits import RateLimits
+from agon.topics import Keys
+
+pytestmark = pytest.mark.servers
+
+LEASE = timedelta(milliseconds=200)
+
+
+@pytest.fixture
+async def redis(redis_url: str) -> Redis:  # type: ignore[misc]
+    client = connect(redis_url)
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture
+def limits(redis: Redis, key_prefix: str) -> RateLimits:
+    return RateLimits(redis, Keys(key_prefix))
+
+
+def key(limits: Limits) -> ApiKey:
+    return ApiKey(mint()[0], "team", "t", bytes(32), now(), limits=limits)
+
+
+@pytest.mark.parametrize(
+    ("given", "refused"),
+    [
+        (Limits(requests_per_minute=50), "requests"),
+        (Limits(concurrency=50), "concurrency"),
+        (Limits(tokens_per_minute=500), "tokens"),
+        (Limits(budget_tokens=500), "budget"),
+    ],
+)
+async def test_of_200_at_once_exactly_50_pass(limits: RateLimits, given: Limits, refused: str) -> None:
+    mine = key(given)
+    told = await asyncio.gather(*(limits.reserve(mine, f"r{n}", 10, 0) for n in range(200)))
+    passed = [one for one in told if one.refused is None]
+    assert len(passed) == 50
+    assert {one.refused for one in told} - {None} == {refused}
+    if refused == "requests":
+        assert sorted(one.requests_left for one in passed) == list(range(50))
+        assert all(timedelta(seconds=50) < one.wait <= timedelta(seconds=60) for one in told if one.refused)
+    if refused == "tokens":
+        assert sorted(one.tokens_left for one in passed) == list(range(0, 500, 10))
+
+
+async def test_what_a_request_has_needed_takes_the_place_of_what_was_reserved(limits: RateLimits) -> None:
+    mine = key(Limits(tokens_per_minute=100, budget_tokens=1000))
+    assert (await limits.reserve(mine, "a", 90, 0)).tokens_left == 10
+    assert (await limits.reserve(mine, "b", 11, 0)).refused == "tokens"
+    assert await limits.settle(mine, "a", 30) == 30
+    told = await limits.reserve(mine, "c", 60, 0)
+    assert (told.refused, told.tokens_left, told.spent, told.held) == (None, 10, 30, 0)
+
+
+async def test_a_budget_holds_back_what_running_requests_may_still_need(limits: RateLimits) -> None:
+    mine = key(Limits(budget_tokens=100))
+    assert (await limits.reserve(mine, "a", 60, 0)).refused is None
+    told = await limits.reserve(mine, "b", 60, 0)
+    assert (told.refused, told.spent, told.held) == ("budget", 0, 60)
+    assert await limits.settle(mine, "a", 20) == 20
+    assert (await limits.reserve(mine, "b", 60, 0)).refused is None
+    assert await limits.settle(mine, "b", 80) == 100
+    assert (await limits.reserve(mine, "c", 1, 0)).refused == "budget"
+
+
+async def test_what_is_known_to_be_spent_counts_where_redis_has_forgotten_it(limits: RateLimits, redis: Redis) -> None:
+    mine = key(Limits(budget_tokens=100))
+    told = await limits.reserve(mine, "a", 50, 51)
+    assert (told.refused, told.spent) == ("budget", 51)
+    assert (await limits.reserve(mine, "a", 49, 3)).spent == 51
+
+
+async def test_calls_that_are_repeated_count_once(limits: RateLimits) -> None:
+    mine = key(Limits(requests_per_minute=2, tokens_per_minute=100, concurrency=1, budget_tokens=100))
+    for _ in range(2):
+        told = await limits.reserve(mine, "a", 40, 0)
+        assert (told.refused, told.requests_left, told.tokens_left) == (None, 1, 60)
+    for _ in range(2):
+        assert await limits.settle(mine, "a", 10) == 10
+
+
+async def test_what_a_dead_process_held_comes_back_and_what_lives_stays(redis: Redis, key_prefix: str) -> None:
+    limits = RateLimits(redis, Keys(key_prefix), LEASE)
+    mine = key(Limits(concurrency=2, budget_tokens=100))
+    assert (await limits.reserve(mine, "dead", 40, 0)).refused is None
+    assert (await limits.reserve(mine, "alive", 40, 0)).refused is None
+    assert (await limits.reserve(mine, "more", 10, 0)).refused == "concurrency"
+    async with asyncio.timeout(10):
+        while (told := await limits.reserve(mine, "more", 10, 0)).refused is not None:
+            await limits.renew(mine, {"alive": 40})
+            await asyncio.sleep(0.02)
+    assert told.held == 40
+    # A process that slept longer than its lease takes up again what it had.
+    await limits.renew(mine, {"dead": 40, "alive": 40, "more": 10})
+    assert (await limits.reserve(mine, "last", 1, 0)).refused == "concurrency"
+    assert await limits.settle(mine, "dead", 7) == 7
+
+
+async def test_keys_and_tenants_do_not_share_and_everything_ends(
+    limits: RateLimits, redis: Redis, key_prefix: str
+) -> None:
+    one, other = key(Limits(requests_per_minute=1)), key(Limits(requests_per_minute=1))
+    for mine in (one, other):
+        assert (await limits.reserve(mine, "a", 1, 0)).refused is None
+        for name in Keys(key_prefix).limits(mine.tenant, mine.key_id):
+            assert "team/" in name
+            assert 0 < await redis.pttl(name) <= 24 * 3600 * 1000
