@@ -9,7 +9,9 @@ import pytest
 from openai import APIError, APIStatusError
 
 from agon.local.kafka import KafkaServer
+from agon.local.postgres import PostgresServer
 from agon.local.redis import RedisServer
+from agon.store.migrations import migrate
 from integration.agon_ingress.conftest import (
     MODEL,
     FakeWorker,
@@ -74,14 +76,27 @@ async def test_kafka_goes_away_and_comes_back(make_settings: MakeSettings, tmp_p
     await kafka.stop()
 
 
-async def test_without_postgres_a_chat_works_and_ready_says_what_is_missing(
-    make_settings: MakeSettings, worker: FakeWorker
+async def test_where_postgres_never_was_nobody_knows_who_may_ask(make_settings: MakeSettings) -> None:
+    async with serving(make_settings(postgres_url=f"postgresql://x@{NOWHERE}/x")) as ingress:
+        with pytest.raises(APIStatusError, match="Postgres") as caught:
+            await ingress.client.chat.completions.create(model=MODEL, messages=MESSAGES)  # type: ignore[arg-type]
+        assert caught.value.status_code == 503
+        assert int(caught.value.response.headers["retry-after-ms"]) > 0
+
+
+async def test_when_postgres_goes_away_a_chat_works_and_ready_says_what_is_missing(
+    make_settings: MakeSettings, worker: FakeWorker, tmp_path: Path
 ) -> None:
+    postgres = PostgresServer(tmp_path / "postgres", tmp_path / "postgres.log", "secret", durable=False)
+    await postgres.start()
+    await migrate(postgres.url)
     async with (
-        serving(make_settings(postgres_url=f"postgresql://x@{NOWHERE}/x")) as ingress,
+        serving(make_settings(postgres_url=postgres.url)) as ingress,
         httpx.AsyncClient(base_url=ingress.url) as client,
     ):
         await eventually(ingress.serves)
+        await postgres.stop()
+        await eventually(lambda: ingress.house.health.problems["postgres"] is not None)
         answer = await ingress.client.chat.completions.create(model=MODEL, messages=MESSAGES)  # type: ignore[arg-type]
         assert answer.choices[0].message.content == "Hello wörld"
         ready = await client.get("/readyz")
