@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import asyncpg
@@ -72,7 +73,9 @@ async def opened(settings: Any) -> AsyncIterator[Keys]:
 
 @pytest.fixture
 async def keys(make_settings: MakeSettings, worker: FakeWorker) -> AsyncIterator[Keys]:
-    async with opened(make_settings(key_secret=SECRET)) as found:
+    # A machine that is busy with other tests may take long to answer 200 at once.
+    patient = timedelta(seconds=30)
+    async with opened(make_settings(key_secret=SECRET, probe_timeout=patient, key_patience=patient)) as found:
         yield found
 
 
@@ -174,7 +177,8 @@ async def test_of_200_requests_at_once_exactly_as_many_pass_as_a_key_may(keys: K
         )
     passed = [answer for answer in told if answer.status_code == 200]
     refused = [answer for answer in told if answer.status_code == 429]
-    assert Counter(answer.status_code for answer in told) == {200: 50, 429: 150}
+    others = [answer.text for answer in told if answer not in passed and answer not in refused]
+    assert (len(passed), len(refused)) == (50, 150), Counter(others)
     assert len(worker.tellings) == 50
     left = sorted(int(answer.headers["x-ratelimit-remaining-requests"]) for answer in passed)
     assert left == list(range(50))
