@@ -144,7 +144,7 @@ class RateLimited(AgonError):
     status = 429
     type = "rate_limit_error"
     code = "rate_limit_exceeded"
-    retry_after = timedelta(seconds=1)
+    retry_after: timedelta | None = timedelta(seconds=1)
 
 
 class OutOfBudget(RateLimited):

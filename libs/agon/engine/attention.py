@@ -100,8 +100,8 @@ class PagedAttention:
         start = 0
         for lane in self.lanes:
             end = start + len(lane.sequences)
-            given = (tensor[:, start:end] for tensor in (key, value))
-            output[start:end] = lane.attend(layer, query[start:end], *given, scaling, window, softcap)
+            keys, values = key[:, start:end], value[:, start:end]
+            output[start:end] = lane.attend(layer, query[start:end], keys, values, scaling, window, softcap)
             start = end
         for span, reading in zip(self.spans, self._readings[window], strict=True):
             rows = len(span.begins)

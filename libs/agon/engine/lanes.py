@@ -154,7 +154,7 @@ class Lane:
         if row == last:
             return
         for view in self._views.values():
-            bias = view.bias.unflatten(0, (len(view.places), -1))
+            bias = view.bias.unflatten(0, (len(view.places), -1))  # type: ignore[no-untyped-call]
             for tensor in (view.places, bias):
                 tensor[row] = tensor[last]
         for keys, values in self._layers.values():
