@@ -22,7 +22,7 @@ from agon.messages import RatingPublished, now
 from agon.ratings import METHOD, Ranking, rank_models
 from agon.store import leaderboard
 from agon.store.cells import Slice
-from agon.store.leaderboard import Behind, Board, BoardRow, LiveBoard, UnrankedRow
+from agon.store.leaderboard import Behind, Board, BoardRow, LiveBoard, Unannounced, UnrankedRow
 from agon.store.pool import Pool, classify
 from agon.store.votes import Arena
 from agon.telemetry import Metrics
@@ -86,9 +86,7 @@ class Boards:
             try:
                 await self._catch_up(began)
             except Exception as error:
-                if classify(error) == "bug":
-                    raise
-                _log.warning("the live boards are late, trying again: %r", error)
+                _log.warning("the live boards are late, trying again: %r", error, exc_info=classify(error) == "bug")
             rest = self._settings.refit_every.total_seconds() - (time.monotonic() - began)
             await asyncio.sleep(max(rest, 0.0))
             try:
@@ -101,11 +99,14 @@ class Boards:
         """Until cancelled: Kafka gets the boards as they stand, less often than they change."""
         while True:
             try:
-                for where, method, _ in await leaderboard.unannounced(self._pool):
-                    await self._announce(where, method)
+                for due in await leaderboard.unannounced(self._pool):
+                    try:
+                        await self._announce(due)
+                    except Exception as error:
+                        if isinstance(error, KafkaError) or classify(error) == "transient":
+                            raise
+                        _log.exception("the board of %s is announced later", due.where)
             except Exception as error:
-                if not isinstance(error, KafkaError) and classify(error) == "bug":
-                    raise
                 _log.warning("the live boards are announced later: %r", error)
             await asyncio.sleep(self._settings.announce_every.total_seconds())
 
@@ -114,10 +115,10 @@ class Boards:
         waiting, self._waiting = self._waiting, {}
         for arena, since in waiting.items():
             self._metrics.gauge("rating_staleness_seconds").labels(arena[1]).set(began - since)
-        found = await leaderboard.behind(self._pool)
-        due = [each for each in found if self._is_ours(each, waiting)]
-        self._seen = {each.where: each.as_of for each in found}
         try:
+            found = await leaderboard.behind(self._pool)
+            due = [each for each in found if self._is_ours(each, waiting)]
+            self._seen = {each.where: each.as_of for each in found}
             fitted = [board for each in due if (board := await self._refit(each)) is not None]
             written = await leaderboard.publish(self._pool, fitted)
         except BaseException:
@@ -138,13 +139,14 @@ class Boards:
         if self._refused.get(where) == mark:
             return None
         try:
-            ranking = await asyncio.to_thread(rank_models, found, self._starts.get(where))
-        except InvalidRequest as error:
+            ranking = await asyncio.to_thread(rank_models, found, self._starts.pop(where, None))
+        except Exception as error:  # of a pure function: the same again, so it waits for further votes
             self._refused[where] = mark
-            _log.error("the board of %s/%s/%s stays as it was: %s", where.tenant, where.arena, where.slice, error)
+            which = f"{where.tenant}/{where.arena}/{where.slice}"
+            bug = not isinstance(error, InvalidRequest)
+            _log.error("the board of %s stays as it was: %r", which, error, exc_info=bug)
             return None
         self._refused.pop(where, None)
-        self._starts.pop(where, None)
         self._starts[where] = ranking.log_odds
         if len(self._starts) > _MOST_STARTS:
             del self._starts[next(iter(self._starts))]
@@ -165,9 +167,13 @@ class Boards:
         except (RedisError, OSError, TimeoutError) as error:
             _log.warning("nobody was told that boards have changed: %r", error)
 
-    async def _announce(self, where: Slice, method: str) -> None:
+    async def _announce(self, due: Unannounced) -> None:
         """The board as it stands onto the compacted topic, a tombstone for whoever is off it."""
-        board = await leaderboard.leaderboard(self._pool, where.tenant, where.arena, where.slice, method)
+        where = due.where
+        board = await leaderboard.leaderboard(self._pool, where.tenant, where.arena, where.slice, due.method)
+        ranked = {row.model for row in board.rows}
+        if not ranked <= due.models:
+            await leaderboard.announcing(self._pool, where.tenant, board, ranked | due.models)
         headers = headers_for(RatingPublished, source=self._settings.name)
         async with asyncio.timeout(self._settings.kafka_timeout.total_seconds()):
             batches = RecordBatches(self._producer, self._settings.topics.ratings)
@@ -175,8 +181,8 @@ class Boards:
                 key = _record_key(where, row.model)
                 value = rating_published(where.tenant, board, row).encode()
                 await batches.add(key.encode(), value, headers(f"{key}/{board.as_of}"))
-            for gone in board.unranked:
-                await batches.add(_record_key(where, gone.model).encode(), None)
+            for gone in sorted(due.models.union(each.model for each in board.unranked) - ranked):
+                await batches.add(_record_key(where, gone).encode(), None)
             await batches.flush()
         await leaderboard.announced(self._pool, where.tenant, board)
 

@@ -8,10 +8,12 @@ from typing import Any
 
 from agon import __version__
 from agon.errors import InvalidRequest
-from agon.ledger import canonical, leaf_hash, root
+from agon.ledger import Frontier, canonical, leaf_hash
 from agon.messages import rfc3339
-from agon.ratings import PairCells, PairSums, Ranking, style_of, votes_to_separate
+from agon.ratings import STYLE, PairCells, PairSums, Ranking, style_of, votes_to_separate
+from agon.ratings.text import STYLE_VERSION
 from agon.store import ballots, cells, runs
+from agon.store.ballots import Styles
 from agon.store.cells import Slice
 from agon.store.covariances import Sureness
 from agon.store.leaderboard import Board
@@ -23,23 +25,35 @@ from agon_rating_compute.methods import FROM_BALLOTS, PARAMETERS, rank
 
 _log = logging.getLogger(__name__)
 
-Heads = dict[tuple[Arena, int], tuple[int, bytes]]
-"""(arena, seq) -> size and root of its ledger up to this vote, which all slices and methods have in common"""
+STYLES = Styles(STYLE_VERSION, len(STYLE), style_of)
+AT_ONCE = 20_000
+"""Leaf hashes in memory at a time."""
+
+Heads = dict[tuple[Arena, int], Frontier]
+"""(arena, seq) -> its ledger's tree up to this vote, which all slices and methods have in common"""
 
 
 async def publish_all(pool: Pool, tenant: str | None = None, arena: str | None = None) -> list[Board]:
-    """Publish a run of every method and slice that has votes which no run knows; of one tenant or arena, or of all."""
+    """Publish a run of every method and slice that has votes which no run knows; of one tenant or arena, or of all.
+
+    A run that can't be made is logged, and due again the next time; it holds up no other. Raises what Postgres does
+    while it is away.
+    """
     published = []
     heads: Heads = {}
     for method in PARAMETERS:
         for where in await runs.unpublished(pool, method, tenant, arena):
+            which = f"{where.tenant}/{where.arena}/{where.slice} by {method}"
             try:
                 board = await _publish(pool, where, method, heads)
             except InvalidRequest as error:
-                _log.error("no run of %s/%s/%s by %s: %s", where.tenant, where.arena, where.slice, method, error)
-                continue
-            if board is not None:
-                published.append(board)
+                _log.error("no run of %s: %s", which, error)
+            except Exception as error:
+                if classify(error) == "transient":
+                    raise
+                _log.exception("no run of %s, which is a bug", which)
+            else:
+                published += [] if board is None else [board]
     return published
 
 
@@ -51,24 +65,34 @@ async def publish_regularly(pool: Pool, every: float) -> None:
             for board in await publish_all(pool):
                 _log.info("published %s/%s as of vote %d", board.arena, board.slice, board.as_of)
         except Exception as error:
-            if classify(error) == "bug":
-                raise
-            _log.warning("runs are published later: %r", error)
+            _log.warning("runs are published later: %r", error, exc_info=classify(error) == "bug")
+
+
+async def _tree(pool: Pool, arena: Arena, seq: int) -> Frontier:
+    """An arena's ledger up to the vote with this seq, from where an earlier run has left it, block by block."""
+    size = await runs.tree_size(pool, arena, seq)
+    at, peaks = await runs.read_frontier(pool, arena, size)
+    tree = Frontier(at, tuple(peaks))
+    while tree.size < size:
+        leaves = await runs.leaf_hashes(pool, arena, tree.size, min(tree.size + AT_ONCE, size))
+        tree = await asyncio.to_thread(tree.extended, leaves)
+    if tree.size > at:
+        await runs.write_frontier(pool, arena, tree.size, tree.peaks)
+    return tree
 
 
 async def _publish(pool: Pool, where: Slice, method: str, heads: Heads) -> Board | None:
     mark, found = await cells.read(pool, where)
-    votes = await ballots.read(pool, where, mark, style_of) if method in FROM_BALLOTS else None
+    votes = await ballots.read(pool, where, mark, STYLES) if method in FROM_BALLOTS else None
     counted = PairCells.of(found)
     ranking = await asyncio.to_thread(rank, method, counted, votes)
     if ranking is None:
         return None
     inputs = (where.tenant, where.arena), mark
     if inputs not in heads:
-        leaves = await runs.leaves_up_to(pool, where, mark)
-        heads[inputs] = len(leaves), await asyncio.to_thread(root, leaves)
+        heads[inputs] = await _tree(pool, *inputs)
     board = to_board(where, mark, ranking, method)
-    entry = canonical(ledger_entry(where.tenant, board, *heads[inputs]))
+    entry = canonical(ledger_entry(where.tenant, board, heads[inputs].size, heads[inputs].head))
     stored = await runs.publish(pool, _run(where.tenant, board, ranking, counted, entry))
     return board if stored else None
 

@@ -1,4 +1,5 @@
-"""Whether a vote counts. Pure decisions: what is known was read before, what follows is written after.
+"""Whether a vote counts. Pure decisions: what is known was read before, what follows is written after. A battle is seen
+as it was when the vote was cast, however much later it is judged.
 
 | reason                | the vote is excluded because                                                        |
 |-----------------------|-------------------------------------------------------------------------------------|
@@ -7,7 +8,7 @@
 | `bad_ticket`, `ticket_expired`, `other_battle`, `other_turn`, `other_session` | its ticket gives no right to it |
 | `named_battle`        | the models were chosen by name, so it was not blind                                 |
 | `wrong_turn`          | the battle has no such turn                                                         |
-| `battle_failed`       | a side failed                                                                       |
+| `battle_failed`       | a side had failed when it was cast, of this turn or of another                      |
 | `not_shown_yet`       | nothing of the answers was shown                                                    |
 | `after_reveal`        | its voter had voted on this battle before, and knew the names                       |
 | `vote_changed`        | it contradicts a vote with the same id                                              |
@@ -180,7 +181,7 @@ def _ticket_refusal(vote: VoteCast, battle_id: str, secret: str) -> str | None:
 def _turn_refusal(vote: VoteCast, subject: Subject) -> str | None:
     if vote.turn not in subject.turns:
         return "wrong_turn"
-    if any(turn.status == "failed" for turn in subject.turns.values()):
+    if any(turn.status == "failed" and turn.ended(vote.voted_at) for turn in subject.turns.values()):
         return "battle_failed"
     if not subject.turns[vote.turn].shown:
         return "not_shown_yet"
@@ -201,6 +202,6 @@ def _facts(vote: VoteCast, subject: Subject | None) -> Facts:
         subject.language,
         turn.categories,
         turn.prompt_characters,
-        turn.answer_characters,
+        turn.answer_characters if turn.ended(vote.voted_at) else None,
         subject.voter_kind,
     )

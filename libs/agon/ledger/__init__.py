@@ -2,6 +2,6 @@
 
 from agon.ledger.canonical import canonical
 from agon.ledger.entries import vote_entry
-from agon.ledger.tree import inclusion_proof, leaf_hash, root, verify_inclusion
+from agon.ledger.tree import Frontier, inclusion_proof, leaf_hash, root, verify_inclusion
 
-__all__ = ["canonical", "inclusion_proof", "leaf_hash", "root", "verify_inclusion", "vote_entry"]
+__all__ = ["Frontier", "canonical", "inclusion_proof", "leaf_hash", "root", "verify_inclusion", "vote_entry"]

@@ -2,7 +2,8 @@
 of two below the size."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from agon.errors import InvalidRequest
 
@@ -29,6 +30,39 @@ def root(leaves: Sequence[bytes]) -> bytes:
         above = [_node(level[k], level[k + 1]) for k in range(0, len(level) - 1, 2)]
         level = above + level[len(level) // 2 * 2 :]
     return level[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Frontier:
+    """A tree as far as it has grown: its size and the heads of its complete subtrees, the largest first.
+
+    All that later leaves and the tree's own head need, in 32 bytes for each power of two in the size.
+    """
+
+    size: int = 0
+    peaks: tuple[bytes, ...] = ()
+
+    def extended(self, leaves: Iterable[bytes]) -> "Frontier":
+        """With further leaf hashes at its end: a subtree that has got a neighbour of its size becomes one with it."""
+        size, peaks = self.size, list(self.peaks)
+        for leaf in leaves:
+            node, level = leaf, size
+            while level & 1:
+                node = _node(peaks.pop(), node)
+                level >>= 1
+            peaks.append(node)
+            size += 1
+        return Frontier(size, tuple(peaks))
+
+    @property
+    def head(self) -> bytes:
+        """What `root` says of all leaves."""
+        if not self.peaks:
+            return root(())
+        node = self.peaks[-1]
+        for peak in reversed(self.peaks[:-1]):
+            node = _node(peak, node)
+        return node
 
 
 def inclusion_proof(leaves: Sequence[bytes], index: int) -> list[bytes]:

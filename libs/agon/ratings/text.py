@@ -9,6 +9,8 @@ from agon.ratings.cells import Array
 
 STYLE = ("length", "headers", "lists", "bold", "code")
 """The columns of `style_of`, and names for `Covariates.of_sides`."""
+STYLE_VERSION = 1
+"""Goes up with every change to what `style_of` counts, for those who keep its counts."""
 
 _FENCED = re.compile(r"^ {0,3}(`{3,}|~{3,}).*?(?:^ {0,3}\1[`~]*[ \t]*$|\Z)", re.MULTILINE | re.DOTALL)
 _HEADER = re.compile(r"^ {0,3}#{1,6}[ \t]+\S", re.MULTILINE)

@@ -122,7 +122,7 @@ ON CONFLICT DO NOTHING RETURNING turn
 
 _FINISH = """
 UPDATE agon.battle_turns
-SET status = $4, failed_side = $5,
+SET status = $4, failed_side = $5, ended_at = clock_timestamp(),
     answer_a = $6, finish_a = $7, error_a = $8, tokens_a = $9, first_token_a_s = $10, finished_a_s = $11,
     answer_b = $12, finish_b = $13, error_b = $14, tokens_b = $15, first_token_b_s = $16, finished_b_s = $17
 WHERE tenant = $1 AND battle_id = $2 AND turn = $3 AND status = 'running'

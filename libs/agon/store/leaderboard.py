@@ -1,7 +1,7 @@
 """Boards: the live one (`agon.leaderboards`, `agon.leaderboard_live`), overwritten in place, read by the ingress."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Annotated, Literal, NamedTuple
 
 from pydantic import Field
@@ -205,25 +205,43 @@ def _key(live: LiveBoard) -> tuple[str, str, str, str]:
     return (live.tenant, live.board.arena, live.board.slice, live.board.method)
 
 
-async def unannounced(pool: Pool) -> list[tuple[Slice, str, int]]:
-    """Live boards (slice, method, as_of) that Kafka does not have yet, because their writer died between the two."""
+class Unannounced(NamedTuple):
+    """A live board that Kafka does not have yet, and the models whose ratings Kafka has of it."""
+
+    where: Slice
+    method: str
+    models: frozenset[str]
+
+
+async def unannounced(pool: Pool) -> list[Unannounced]:
+    """What has to go onto the compacted topic, also where a writer died before it did."""
     rows = await pool.fetch(
-        "SELECT tenant, arena, slice, method, as_of FROM agon.leaderboards WHERE announced < as_of "
+        "SELECT tenant, arena, slice, method, announced_models FROM agon.leaderboards WHERE announced < as_of "
         "ORDER BY tenant, arena, slice, method"
     )
-    return [(Slice(row["tenant"], row["arena"], row["slice"]), row["method"], row["as_of"]) for row in rows]
+    return [Unannounced(Slice(*row[:3]), row[3], frozenset(row[4])) for row in rows]
+
+
+async def announcing(pool: Pool, tenant: str, board: Board, models: Collection[str]) -> None:
+    """Note that Kafka is about to get ratings of these models, before it does: who takes over takes them back."""
+    await _note(pool, tenant, board, 0, models)
 
 
 async def announced(pool: Pool, tenant: str, board: Board) -> None:
-    """Note that Kafka has this board."""
+    """Note that Kafka has this board, and no other models."""
+    await _note(pool, tenant, board, board.as_of, [row.model for row in board.rows])
+
+
+async def _note(pool: Pool, tenant: str, board: Board, as_of: int, models: Collection[str]) -> None:
     await pool.execute(
-        "UPDATE agon.leaderboards SET announced = greatest(announced, $5) "
+        "UPDATE agon.leaderboards SET announced = greatest(announced, $5), announced_models = $6 "
         "WHERE tenant = $1 AND arena = $2 AND slice = $3 AND method = $4",
         tenant,
         board.arena,
         board.slice,
         board.method,
-        board.as_of,
+        as_of,
+        sorted(models),
     )
 
 

@@ -1,16 +1,17 @@
 """Published runs: `agon.rating_runs` and `agon.rating_run_rows`, kept for ever and recorded in the ledger."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from agon.errors import InvalidRequest
 from agon.store import covariances
 from agon.store.cells import Slice
 from agon.store.covariances import Sureness
 from agon.store.leaderboard import Board, BoardRow, row_values, unranked_json
 from agon.store.pool import Pool
-from agon.store.votes import lock_arenas
+from agon.store.votes import Arena, lock_arenas
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,18 +48,49 @@ async def unpublished(pool: Pool, method: str, tenant: str | None = None, arena:
     return [Slice(*row) for row in rows]
 
 
-async def leaves_up_to(pool: Pool, where: Slice, seq: int) -> list[bytes]:
-    """The leaf hashes of an arena's ledger up to the vote with this seq: the inputs of a run."""
-    rows = await pool.fetch(
-        """
-        SELECT hash FROM agon.ledger_leaves WHERE tenant = $1 AND arena = $2
-          AND leaf <= (SELECT leaf FROM agon.votes WHERE tenant = $1 AND arena = $2 AND seq = $3)
-        ORDER BY leaf
-        """,
-        where.tenant,
-        where.arena,
+async def tree_size(pool: Pool, arena: Arena, seq: int) -> int:
+    """The leaves of an arena's ledger up to the vote with this seq: the inputs of a run."""
+    size: int = await pool.fetchval(
+        "SELECT coalesce((SELECT leaf + 1 FROM agon.votes WHERE tenant = $1 AND arena = $2 AND seq = $3), 0)",
+        *arena,
         seq,
     )
+    return size
+
+
+async def read_frontier(pool: Pool, arena: Arena, size: int) -> tuple[int, list[bytes]]:
+    """The largest tree of at most `size` leaves whose peaks were kept, and these; an empty one if there is none."""
+    row = await pool.fetchrow(
+        "SELECT size, peaks FROM agon.ledger_frontiers WHERE tenant = $1 AND arena = $2 AND size <= $3", *arena, size
+    )
+    return (0, []) if row is None else (row["size"], row["peaks"])
+
+
+async def write_frontier(pool: Pool, arena: Arena, size: int, peaks: Sequence[bytes]) -> None:
+    """Keep the peaks of an arena's tree, unless those of a larger one are kept."""
+    await pool.execute(
+        """
+        INSERT INTO agon.ledger_frontiers AS f (tenant, arena, size, peaks) VALUES ($1, $2, $3, $4)
+        ON CONFLICT (tenant, arena) DO UPDATE SET size = excluded.size, peaks = excluded.peaks
+        WHERE f.size < excluded.size
+        """,
+        *arena,
+        size,
+        peaks,
+    )
+
+
+async def leaf_hashes(pool: Pool, arena: Arena, first: int, end: int) -> list[bytes]:
+    """The hashes of the leaves `first` to `end` - 1. Raises `InvalidRequest` where one is missing."""
+    rows = await pool.fetch(
+        "SELECT hash FROM agon.ledger_leaves WHERE tenant = $1 AND arena = $2 AND leaf >= $3 AND leaf < $4 "
+        "ORDER BY leaf",
+        *arena,
+        first,
+        end,
+    )
+    if len(rows) != end - first:
+        raise InvalidRequest(f"the ledger of {'/'.join(arena)} has {len(rows)} of the leaves {first} to {end - 1}")
     return [row["hash"] for row in rows]
 
 

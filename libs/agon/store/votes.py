@@ -37,6 +37,12 @@ class SubjectTurn:
     prompt_characters: int | None = None
     answer_characters: tuple[int, int] | None = None
     """of a and b, None where one of them is not complete"""
+    ended_at: datetime | None = None
+    """when both sides had ended; None while one runs, and where nobody has kept it"""
+
+    def ended(self, at: datetime) -> bool:
+        """Whether it had, for who looked at that moment."""
+        return self.status != "running" and (self.ended_at is None or self.ended_at <= at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +135,8 @@ async def subjects(connection: Connection, battles: Iterable[tuple[str, str]]) -
     rows = await connection.fetch(
         """
         SELECT b.tenant, b.battle_id, b.arena, b.named, b.model_a, b.model_b, b.language, b.voted_turn, b.voted_outcome,
-               b.voter_kind, t.turn, t.status, t.shown_at IS NOT NULL AS shown, t.categories, t.prompt_characters,
-               length(t.answer_a) AS characters_a, length(t.answer_b) AS characters_b
+               b.voter_kind, t.turn, t.status, t.ended_at, t.shown_at IS NOT NULL AS shown, t.categories,
+               t.prompt_characters, length(t.answer_a) AS characters_a, length(t.answer_b) AS characters_b
         FROM unnest($1::text[], $2::text[]) AS wanted (tenant, battle_id)
         JOIN agon.battles b USING (tenant, battle_id)
         LEFT JOIN agon.battle_turns t USING (tenant, battle_id)
@@ -166,6 +172,7 @@ def _turn(row: Mapping[str, Any]) -> SubjectTurn:
         None if row["categories"] is None else tuple(row["categories"]),
         row["prompt_characters"],
         None if None in lengths else lengths,
+        row["ended_at"],
     )
 
 

@@ -13,7 +13,7 @@ from aiokafka import AIOKafkaProducer
 
 from agon.errors import InvalidRequest
 from agon.ledger import canonical, leaf_hash, root
-from agon.messages import VoteCounted, now, rfc3339
+from agon.messages import VoteCounted, VoteRetracted, now, rfc3339
 from agon.ratings import PairCells, rank_models
 from agon.store.leaderboard import Board, leaderboard
 from agon.store.offsets import Offsets
@@ -166,6 +166,45 @@ async def test_a_record_of_another_database_is_moved_aside(arena: Arena, service
     letters = await records(arena.place.kafka_url, arena.place.topics.dead_letters(arena.place.topics.accepted_votes))
     assert {letter.value for letter in letters} == {stranger.encode(), b"{}"}
     assert len(letters) == 2
+
+
+async def test_a_model_whose_last_vote_is_taken_back_has_no_rating_on_kafka_any_more(
+    arena: Arena, services: Processes
+) -> None:
+    services.start("rating_compute")
+    await arena.add(20)
+    guest = [
+        arena.vote().model_copy(update={"model_a": "guest", "model_b": "w", "outcome": outcome, "slices": ("overall",)})
+        for outcome in ("a", "b")
+    ]
+    arena.votes[-2:] = guest
+    await arena.store(*guest)
+    await arena.relay(*guest)
+    key = b"default/main/overall/guest"
+
+    async def last() -> Any:
+        found = [r for r in await records(arena.place.kafka_url, arena.place.topics.ratings) if r.key == key]
+        return found[-1] if found else None
+
+    async def rated() -> bool:
+        record = await last()
+        return record is not None and record.value is not None
+
+    await eventually("the guest's rating is on Kafka", rated)
+    for vote in guest:
+        taken = VoteRetracted(
+            seq=vote.seq + 2, vote_id=vote.vote_id, tenant="default", arena="main", judged_at=now(), reason="a slip",
+            model_a=vote.model_a, model_b=vote.model_b, outcome=vote.outcome, slices=vote.slices,
+        )  # fmt: skip
+        await arena.producer.send_and_wait(arena.place.topics.accepted_votes, taken.encode(), key=b"main")
+
+    async def gone() -> bool:
+        record = await last()
+        return record is not None and record.value is None
+
+    await eventually("a tombstone follows", gone)
+    board = await leaderboard(arena.pool)
+    assert "guest" not in {row.model for row in board.rows} | {each.model for each in board.unranked}
 
 
 @pytest.mark.kill

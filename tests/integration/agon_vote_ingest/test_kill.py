@@ -34,6 +34,23 @@ async def all_on_the_board(place: Place, votes: int) -> None:
         await connection.close()
 
 
+async def both_connected(place: Place) -> None:
+    """Wait until two vote ingests are there: one that starts after the votes have run out never gets to its point."""
+    connection = await asyncpg.connect(place.database_url)
+    try:
+
+        async def there() -> bool:
+            named = await connection.fetchval(
+                "SELECT count(DISTINCT application_name) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND application_name ~ '^vote_ingest-[0-9]+$'"
+            )
+            return bool(named == 2)
+
+        await eventually("two vote ingests are connected", there, within=60)
+    finally:
+        await connection.close()
+
+
 @pytest.mark.parametrize(
     "point",
     [
@@ -48,13 +65,14 @@ async def test_a_killed_ingest_loses_and_doubles_nothing(
     place: Place, services: Processes, producer: AIOKafkaProducer, point: str
 ) -> None:
     rng = random.Random(point)
-    battles = [(f"b{n}", *rng.choice(PAIRS)) for n in range(400)]
+    battles = [(f"b{n}", *rng.choice(PAIRS)) for n in range(1000)]
     await add_battles(place.database_url, battles)
     votes = [cast(battle, rng.choice(("a", "b", "tie", "both_bad"))) for battle, _, _ in battles]
 
     services.start("rating_compute")
     victim = services.start("vote_ingest", die_at=point)
     services.start("vote_ingest")
+    await both_connected(place)
     waiting = iter(votes)
 
     async def dead() -> bool:
@@ -62,7 +80,7 @@ async def test_a_killed_ingest_loses_and_doubles_nothing(
         await send_votes(producer, place.topics.votes, list(itertools.islice(waiting, 2)))
         return not victim.alive
 
-    await eventually(f"the victim reaches its point\n{victim.log}", dead, within=30)
+    await eventually(f"the victim reaches its point\n{victim.log}", dead, within=60)
     assert victim.popen.returncode == -9
     rest = list(waiting)
     twice = rng.sample(votes, 20)  # an ingress that got no answer sends again

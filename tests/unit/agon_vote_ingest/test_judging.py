@@ -76,6 +76,23 @@ def test_a_vote_counts_in_the_slices_that_its_arena_declares() -> None:
     assert "wordy" in found.slices
 
 
+@pytest.mark.parametrize("failing", [1, 2])
+def test_a_vote_that_came_before_a_side_failed_counts_however_late_it_is_judged(failing: int) -> None:
+    for seconds, wanted in ((-1, "battle_failed"), (0, "battle_failed"), (1, None)):
+        ended = cast().voted_at + timedelta(seconds=seconds)
+        turns = {**BATTLE.turns, failing: SubjectTurn("failed", True, ended_at=ended)}
+        assert reason(cast(), replace(BATTLE, turns=turns)) == wanted
+
+
+def test_a_vote_before_the_answers_were_complete_knows_no_length_however_late_it_is_judged() -> None:
+    policy = {"slices": [{"name": "wordy", "where": {"answer_characters": {"least": 900}}}]}
+    for seconds, known in ((-1, True), (1, False)):
+        ended = cast().voted_at + timedelta(seconds=seconds)
+        found = verdict(cast(), replace(BATTLE, turns={1: replace(BATTLE.turns[1], ended_at=ended)}), policy=policy)
+        assert found is not None
+        assert ("wordy" in found.slices) == known
+
+
 def test_a_vote_while_both_still_run_counts_once_something_was_shown() -> None:
     assert reason(cast(turn=2)) is None
     assert reason(cast(turn=2), replace(BATTLE, turns={2: SubjectTurn("running", False)})) == "not_shown_yet"

@@ -5,7 +5,7 @@ import hashlib
 import pytest
 
 from agon.errors import InvalidRequest
-from agon.ledger import inclusion_proof, leaf_hash, root, verify_inclusion
+from agon.ledger import Frontier, inclusion_proof, leaf_hash, root, verify_inclusion
 
 # The inputs and heads of Certificate Transparency's own tests (trees of 1 to 8 leaves).
 INPUTS = [
@@ -72,3 +72,15 @@ def test_a_leaf_outside_the_tree_has_no_proof() -> None:
     with pytest.raises(InvalidRequest, match="not in a tree of 8"):
         inclusion_proof(LEAVES, 8)
     assert not verify_inclusion(LEAVES[0], 8, 8, [], root(LEAVES))
+
+
+def test_a_tree_that_grows_in_pieces_has_the_head_of_all_its_leaves_at_every_size() -> None:
+    leaves = [leaf_hash(str(n).encode()) for n in range(300)]
+    one_by_one = Frontier()
+    assert one_by_one.head == root([])
+    for size in range(1, 301):
+        one_by_one = one_by_one.extended(leaves[size - 1 : size])
+        assert (one_by_one.size, one_by_one.head) == (size, root(leaves[:size]))
+        assert len(one_by_one.peaks) == size.bit_count()
+        in_two = Frontier().extended(leaves[: size // 3]).extended(leaves[size // 3 : size])
+        assert in_two == one_by_one
