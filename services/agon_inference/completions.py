@@ -80,7 +80,7 @@ def completed(
 
 def bare(message: GenerationCompleted) -> GenerationCompleted:
     """The same without its text, and saying so: for one that is too large for Kafka."""
-    nothing = {"message": AssistantMessage(), "logprobs": None}
+    nothing = {"message": AssistantMessage(), "raw": None, "logprobs": None}
     choices = tuple(choice.model_copy(update=nothing) for choice in message.choices)
     return message.model_copy(update={"choices": choices, "prompt_logprobs": None, "text_omitted": True})
 
@@ -108,9 +108,11 @@ def _heard(said: Said, request: GenerationRequest | None, card: ModelCard | None
 
 def _choices(said: Iterable[Said], heard: Iterable[_Heard], answer: str, store: bool) -> Iterable[CompletionChoice]:
     for index, (choice, (spoken, _)) in enumerate(zip(said, heard, strict=True)):
+        text = "".join(choice.text)
         yield CompletionChoice(
             index=index,
             message=_message(spoken, index, answer) if store else AssistantMessage(),
+            raw=text if store and text != spoken.text else None,
             logprobs=choice_logprobs(choice.logprobs) if store and choice.logprobs is not None else None,
             finish_reason=cast(FinishReason | None, choice.finish_reason),
         )

@@ -18,7 +18,9 @@ from agon.telemetry import Metrics, configure_logging
 from agon_ingress import (
     absent,
     arena_routes,
+    batches,
     errors,
+    files,
     front,
     kept_responses,
     models,
@@ -28,9 +30,10 @@ from agon_ingress import (
     stored_chats,
 )
 from agon_ingress.arena import open_arena
+from agon_ingress.batch_driver import Driver
 from agon_ingress.callers import Door
 from agon_ingress.edge import Edge
-from agon_ingress.house import open_house
+from agon_ingress.house import open_house, running
 from agon_ingress.server import listen, make_server, serving
 from agon_ingress.settings import IngressSettings
 
@@ -39,6 +42,8 @@ ROUTERS = (
     routes.router,
     stored_chats.router,
     kept_responses.router,
+    files.router,
+    batches.router,
     models.router,
     absent.router,
     arena_routes.router,
@@ -55,6 +60,8 @@ def create_app(settings: IngressSettings, internal: socket.socket | None = None)
         async with contextlib.AsyncExitStack() as stack:
             app.state.house = await stack.enter_async_context(open_house(settings, metrics))
             app.state.arena = await stack.enter_async_context(open_arena(app.state.house))
+            app.state.batches = Driver(app.state.house)
+            await stack.enter_async_context(running(app.state.batches.run()))
             if internal is not None:
                 await stack.enter_async_context(serving(probes.internal_app(app.state.house), internal))
             yield
@@ -62,7 +69,8 @@ def create_app(settings: IngressSettings, internal: socket.socket | None = None)
     app = FastAPI(title="agon", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
     errors.install(app)
     app.add_middleware(Door, public_arena=settings.public_arena)
-    app.add_middleware(Edge, max_body_bytes=settings.max_body_bytes, metrics=metrics)
+    larger = {"/v1/files": settings.max_file_bytes + files.ENVELOPE}
+    app.add_middleware(Edge, max_body_bytes=settings.max_body_bytes, metrics=metrics, larger=larger)
     for router in ROUTERS:
         app.include_router(router)
     app.openapi = functools.partial(openapi.document, app)  # type: ignore[method-assign]

@@ -4,6 +4,7 @@ import logging
 import re
 import time
 import uuid
+from collections.abc import Mapping
 
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -20,11 +21,16 @@ CLIENT_REQUEST_ID = re.compile(rb"^[\x21-\x7e]{1,512}$")
 
 class Edge:
     """ASGI middleware. A route finds the id of its request as `request.state.request_id` (32 hex digits); clients get
-    it as `x-request-id: req_...`, beside their own `x-client-request-id` if they sent one."""
+    it as `x-request-id: req_...`, beside their own `x-client-request-id` if they sent one.
 
-    def __init__(self, app: ASGIApp, *, max_body_bytes: int, metrics: Metrics) -> None:
+    A body has at most `max_body_bytes`, unless its path is one of the `larger`."""
+
+    def __init__(
+        self, app: ASGIApp, *, max_body_bytes: int, metrics: Metrics, larger: Mapping[str, int] | None = None
+    ) -> None:
         self._app = app
         self._max_body_bytes = max_body_bytes
+        self._larger = larger or {}
         self._requests = metrics.counter("http_requests")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -35,6 +41,7 @@ class Edge:
         request_id = uuid.uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
         given = dict(scope["headers"])
+        most = self._larger.get(scope["path"], self._max_body_bytes)
         status = 0
         taken = 0
 
@@ -42,8 +49,8 @@ class Edge:
             nonlocal taken
             message = await receive()
             taken += len(message.get("body", b""))
-            if taken > self._max_body_bytes:
-                raise self._too_large()
+            if taken > most:
+                raise _too_large(most)
             return message
 
         async def named_send(message: Message) -> None:
@@ -62,8 +69,8 @@ class Edge:
             await send(message)
 
         try:
-            if _declared_length(given) > self._max_body_bytes:
-                raise self._too_large()
+            if _declared_length(given) > most:
+                raise _too_large(most)
             _refuse_encoding(given)
             await self._app(scope, counted_receive, named_send)
         except ClientDisconnect:
@@ -76,8 +83,9 @@ class Edge:
         finally:
             self._requests.labels(_method(scope), _route(scope), status or 499).inc()
 
-    def _too_large(self) -> TooLarge:
-        return TooLarge(f"The body is larger than {self._max_body_bytes:,} bytes, which is the most.")
+
+def _too_large(most: int) -> TooLarge:
+    return TooLarge(f"The body is larger than {most:,} bytes, which is the most.")
 
 
 def _declared_length(headers: dict[bytes, bytes]) -> int:

@@ -79,11 +79,14 @@ class Endpoint(Generic[A]):
 
     def ask(self, model: str, name: str, tenant: str, deadline: datetime, house: House) -> Ask:
         """Raises `ModelNotFound` or `ModelNotServed`."""
-        card = house.registry.check(model)
+        return self.ask_about(house.registry.check(model), name, tenant, deadline, house.settings)
+
+    def ask_about(self, card: ModelCard, name: str, tenant: str, deadline: datetime, settings: IngressSettings) -> Ask:
+        """For a model whether or not it is served right now."""
         fingerprint = f"fp_{card.digest.removeprefix('sha256:')[:12]}"
         began = now()
-        head = Head(f"{self.prefix}{name}", int(began.timestamp()), model, fingerprint)
-        return Ask(head, tenant, deadline, card, house.settings, began)
+        head = Head(f"{self.prefix}{name}", int(began.timestamp()), card.model, fingerprint)
+        return Ask(head, tenant, deadline, card, settings, began)
 
     async def respond(self, request: Request) -> Response:
         """Answer an HTTP request."""

@@ -54,6 +54,8 @@ class House:
     keyring: Keyring
     allowances: Allowances
     metrics: Metrics
+    uploads: int = 0
+    """Files that are being taken in."""
 
     async def submit(self, request: GenerationRequest, *, conversation: str | None = None) -> Generation:
         """Send a request to its model's workers; the caller closes what comes back.
@@ -157,7 +159,7 @@ async def open_house(settings: IngressSettings, metrics: Metrics) -> AsyncIterat
         )
         await asyncio.gather(*(health.ask(name) for name in health.problems))
         await stack.enter_async_context(
-            _running(
+            running(
                 health.watch(),
                 registry.follow(settings.kafka_url, ingress_id),
                 IngressHeartbeat(
@@ -169,7 +171,7 @@ async def open_house(settings: IngressSettings, metrics: Metrics) -> AsyncIterat
 
 
 @asynccontextmanager
-async def _running(*loops: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+async def running(*loops: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     """Run these beside the body; cancel and await them at its end. One that dies is logged: the rest goes on."""
     tasks = [asyncio.create_task(loop, name=getattr(loop, "__qualname__", None)) for loop in loops]
     for task in tasks:

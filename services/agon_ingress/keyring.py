@@ -73,6 +73,18 @@ class Keyring:
         self._used.add(key.key_id)
         return Caller(key.tenant, key)
 
+    def owner(self, tenant: str, key_id: str | None) -> Caller:
+        """Who asked for something that goes on without its client, such as a batch. Raises `Unauthorized` once the key
+        is revoked or has expired, and `Unavailable` while nobody knows which keys are good."""
+        if self._keys is None:
+            raise Unavailable("Who may ask is not known yet: Postgres is away. Try again shortly.")
+        if key_id is None:
+            return Caller(tenant)
+        key = self._keys.get(key_id)
+        if key is None or key.state(now()) != "active":
+            raise Unauthorized("The API key that asked for this is revoked or has expired.")
+        return Caller(tenant, key)
+
     def spent(self, key: ApiKey) -> int:
         """Tokens that the key has spent as far as is known here; never too many."""
         return self._spent.get(key.key_id, key.spent_tokens)

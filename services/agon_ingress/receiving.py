@@ -1,7 +1,8 @@
 """What comes with every request to a model: its body, read as a type, and how long its client will wait."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -48,9 +49,16 @@ async def receive(request: Request, kind: type[A], settings: IngressSettings) ->
 
 async def body(request: Request, patience: timedelta) -> bytes:
     """The whole body. Raises `InvalidRequest` (408) for a client that stops sending half-way."""
+    async with in_time(patience):
+        return await request.body()
+
+
+@asynccontextmanager
+async def in_time(patience: timedelta) -> AsyncIterator[None]:
+    """For reading a body. Raises `InvalidRequest` (408) when it takes longer."""
     try:
         async with asyncio.timeout(patience.total_seconds()):
-            return await request.body()
+            yield
     except TimeoutError:
         error = InvalidRequest(f"the body was not complete within {patience.total_seconds():g} s", code="body_timeout")
         error.status = 408

@@ -48,6 +48,24 @@ class IngressSettings(Settings):
     """Objects and arrays in one another, in the JSON schema of a tool or of an answer."""
     embedding_batch: Annotated[int, Field(ge=1, le=256)] = 32
     """Inputs of one record on Kafka: more are spread over several, and over workers."""
+    max_file_bytes: Annotated[int, Field(ge=1)] = 512 * MIB
+    """The largest file that is taken; one more byte is answered 413."""
+    max_tenant_file_bytes: Annotated[int, Field(ge=1)] = 10240 * MIB
+    """All files of a tenant together; one that does not fit is answered 413."""
+    max_uploads: Annotated[int, Field(ge=1)] = 4
+    """Files that one process takes in at once, each through a temporary file; one more is answered 429."""
+    upload_timeout: Positive = timedelta(minutes=10)
+    """A client that has not sent its whole file by then is answered 408."""
+    max_batches: Annotated[int, Field(ge=1)] = 100
+    """Batches of a tenant that have not ended; one more is answered 429."""
+    max_batch_requests: Annotated[int, Field(ge=1)] = 50_000
+    """Lines of a batch's input file; a batch with more fails."""
+    max_batch_in_flight: Annotated[int, Field(ge=1)] = 1000
+    """Lines of a batch that the workers have been asked with and have not answered; the others wait in Postgres."""
+    batch_window: Positive = timedelta(hours=24)
+    """How long the completion window of `24h` is."""
+    batch_cancel_timeout: Annotated[timedelta, Field(ge=timedelta(0))] = timedelta(seconds=30)
+    """What the workers have is waited for so long when a batch is cancelled or its window ends."""
     body_timeout: Positive = timedelta(seconds=60)
     """A client that has not sent its whole body by then is answered 408."""
     max_concurrent_requests: Annotated[int, Field(ge=1)] = 1024

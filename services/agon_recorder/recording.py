@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from agon.bus.batches import Move, Read, reader
 from agon.bus.clients import Record
 from agon.messages import GenerationCompleted, ModelCard
-from agon.store import models, requests
+from agon.store import batch_lines, models, requests
 from agon.store.offsets import Offsets
 from agon.store.pool import Pool
 from agon.telemetry import Metrics
@@ -37,7 +37,8 @@ class Recording:
         cards = [item for item in items if isinstance(item, ModelCard)]
         async with self._pool.acquire() as connection, connection.transaction():
             await self._offsets.move(connection, moves)
-            new = await requests.record(connection, ends)
+            batched = await batch_lines.record(connection, ends)
+            new = await requests.record(connection, ends, without_text=batched)
             if cards:
                 await models.record(connection, cards)
         self._metrics.counter("duplicates_suppressed").labels("recorder").inc(len(ends) - new)

@@ -67,6 +67,8 @@ class CompletionChoice(Message):
 
     index: Annotated[int, Field(ge=0)]
     message: AssistantMessage
+    raw: str | None = None
+    """What the model wrote, where `message` tells calls or reasoning apart from the text."""
     logprobs: ChoiceLogprobs | None = None
     finish_reason: FinishReason | None = None
 

@@ -1,7 +1,7 @@
 """`agon.requests`: every ended request once. `agon.completion_texts`: what was said, where the record carries it."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from agon.messages import (
@@ -22,10 +22,15 @@ _COLUMNS = (
 _TEXT_COLUMNS = ("choice", "content", "reasoning", "tool_calls", "logprobs")
 
 
-async def record(connection: Connection, completions: Sequence[GenerationCompleted]) -> int:
+async def record(
+    connection: Connection,
+    completions: Sequence[GenerationCompleted],
+    without_text: Collection[tuple[str, str]] = (),
+) -> int:
     """Store the ends of requests, inside the caller's transaction; returns how many are new.
 
-    The first end of a request wins: one that is there already changes nothing, and its text is not taken either.
+    The first end of a request wins: one that is there already changes nothing, and its text is not taken either. Nor is
+    that of the requests `without_text`, named as (tenant, request id).
     """
     first: dict[tuple[str, str], GenerationCompleted] = {}
     for each in completions:
@@ -37,7 +42,8 @@ async def record(connection: Connection, completions: Sequence[GenerationComplet
         f"INSERT INTO agon.requests ({names}) VALUES ({values}) ON CONFLICT DO NOTHING RETURNING tenant, request_id",
         [_row(each) for each in first.values()],
     )
-    texts = [text for row in new for text in _texts(first[row["tenant"], row["request_id"]])]
+    keys = [(row["tenant"], row["request_id"]) for row in new]
+    texts = [text for key in keys if key not in without_text for text in _texts(first[key])]
     if texts:
         await connection.copy_records_to_table(
             "completion_texts",

@@ -34,10 +34,10 @@ class ResponseRow:
 
 
 async def keep(pool: Pool, row: ResponseRow) -> None:
-    """Write it down; before its request goes out."""
+    """Write it down; before its request goes out. Again is fine: a batch goes on where it may have been already."""
     places = ", ".join(f"${n}" for n in range(1, len(_COLUMNS) + 1))
     await pool.execute(
-        f"INSERT INTO agon.responses ({', '.join(_COLUMNS)}) VALUES ({places})",
+        f"INSERT INTO agon.responses ({', '.join(_COLUMNS)}) VALUES ({places}) ON CONFLICT DO NOTHING",
         *(getattr(row, name) for name in _COLUMNS),
     )
 

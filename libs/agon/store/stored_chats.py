@@ -28,9 +28,10 @@ class StoredChat:
 
 
 async def keep(pool: Pool, chat: StoredChat) -> None:
-    """Write it down; before its request goes out."""
+    """Write it down; before its request goes out. Again is fine: a batch goes on where it may have been already."""
     await pool.execute(
-        f"INSERT INTO agon.stored_chats ({', '.join(_COLUMNS)}) VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        f"INSERT INTO agon.stored_chats ({', '.join(_COLUMNS)}) VALUES ($1, $2, $3, $4, $5, $6, $7)"
+        " ON CONFLICT DO NOTHING",
         chat.tenant,
         chat.completion_id,
         chat.model,

@@ -57,6 +57,15 @@ def test_with_a_key_it_is_closed_to_all_who_have_none(header: bytes | None) -> N
     assert (caught.value.status, caught.value.code) == (401, "invalid_api_key")
 
 
+def test_what_goes_on_without_its_client_ends_with_the_key_that_asked_for_it() -> None:
+    good, revoked = key()[0], key(revoked_at=now())[0]
+    assert keyring(good, revoked).owner("team", good.key_id).key == good
+    assert keyring(good).owner("team", None).key is None
+    for key_id in (revoked.key_id, "0" * 16):
+        with pytest.raises(Unauthorized):
+            keyring(good, revoked).owner("team", key_id)
+
+
 def test_a_key_tells_whose_the_request_is() -> None:
     made, header = key()
     caller = keyring(made).caller(header.replace(b"Bearer", b"bearer"), PATH)
