@@ -3,6 +3,7 @@
 A decode is a sequence with one token to go, a prompt is one with many; a resumed or preempted one looks like a prompt.
 """
 
+import math
 from bisect import insort
 from collections import deque
 from collections.abc import Iterable
@@ -14,6 +15,7 @@ from agon.engine.params import Limits
 from agon.engine.sequence import Sequence
 
 _order = attrgetter("order")
+_MOST_SKIPPED = 4  # steps in a row that those of lower priority wait for others' prompts
 _WATERMARK = 0.02  # of all pages are left free when a sequence joins others, so that they can grow a while
 
 
@@ -47,6 +49,7 @@ class Scheduler:
         self._budget = limits.max_batch_tokens
         self._adapter_slots = limits.adapter_slots
         self._watermark = max(1, int(pool.count * _WATERMARK))
+        self._skipped = 0
 
     def pages_for(self, tokens: int) -> int:
         return -(-tokens // self._page_size)
@@ -85,22 +88,25 @@ class Scheduler:
     def plan(self) -> list[Piece]:
         """The next step's work, decodes first. Empty only when there is nothing to do."""
         self._make_way()
+        lowest = self._lowest()
         budget = self._budget
         preemptions = self.preemptions
         pieces: list[Piece] = []
-        for sequence in [sequence for sequence in self.running if sequence.missing == 1]:
+        for sequence in [one for one in self.running if one.missing == 1 and one.priority <= lowest]:
             if sequence.pages and self._grow(sequence):
                 pieces.append(Piece(sequence, 1))
                 budget -= 1
-        behind = deque(sequence for sequence in self.running if sequence.missing > 1)
+        behind = deque(one for one in self.running if one.missing > 1 and one.priority <= lowest)
         # Whoever was preempted in this step does not come back in the same step.
         admitting = preemptions == self.preemptions
         while budget > 0:
-            if admitting and self.waiting and not (behind and behind[0].order < self.waiting[0].order):
-                admitting = self._admit(self.waiting[0])
+            head = self.waiting[0] if self.waiting and self.waiting[0].priority <= lowest else None
+            if admitting and head is not None and not (behind and behind[0].order < head.order):
+                admitting = self._admit(head)
                 if not admitting:
                     continue
-                sequence = self.waiting.pop(0)
+                self.waiting.remove(head)
+                sequence = head
                 insort(self.running, sequence, key=_order)
             elif behind:
                 sequence = behind.popleft()
@@ -109,6 +115,19 @@ class Scheduler:
             pieces.append(Piece(sequence, min(sequence.missing, budget)))
             budget -= pieces[-1].count
         return pieces
+
+    def _lowest(self) -> float:
+        """The priority down to which sequences take part in the next step: where one has a prompt to compute, those
+        behind it wait, so that its first token comes as soon as if it were alone. They wait for some steps at the most.
+        """
+        prompts = [one.priority for one in self.running if one.missing > 1]
+        if self.waiting and self._fits(self.waiting[0], self.find(self.waiting[0])):
+            prompts.append(self.waiting[0].priority)
+        if not (prompts and self.running and min(prompts) < self.running[-1].priority):
+            self._skipped = 0
+            return math.inf
+        self._skipped = (self._skipped + 1) % (_MOST_SKIPPED + 1)
+        return min(prompts) if self._skipped else math.inf
 
     def _make_way(self) -> None:
         """Preempt those of lower priority until the first in line can join; none, where its adapter would still have to

@@ -51,7 +51,28 @@ def test_an_interactive_prompt_is_computed_before_a_batch_prompt_that_came_first
     plan.add(sequence("batch", 40, BATCH))
     step(plan)
     plan.add(sequence("interactive", 14))
-    assert step(plan) == {"interactive": 14, "batch": 2}
+    assert step(plan) == {"interactive": 14}
+    assert step(plan) == {"interactive": 1, "batch": 15}
+
+
+def test_a_batch_skips_the_steps_of_interactive_prompts_but_not_for_ever() -> None:
+    plan = scheduler(pages=200, width=8)
+    plan.add(sequence("batch", 3, BATCH))
+    assert step(plan) == {"batch": 3}
+    plan.add(sequence("a", 90))
+    for _ in range(4):
+        assert step(plan) == {"a": 16}
+    assert step(plan) == {"batch": 1, "a": 15}
+    assert step(plan) == {"a": 11}
+    assert step(plan) == {"a": 1, "batch": 1}  # a decode is no prompt
+
+
+def test_a_prompt_that_finds_no_room_keeps_nobody_waiting() -> None:
+    plan = scheduler(pages=100, width=1)
+    plan.add(sequence("a", 3))
+    step(plan)
+    plan.add(sequence("b", 3))
+    assert step(plan) == {"a": 1}
 
 
 def test_batch_makes_way_for_interactive_but_not_for_its_like() -> None:
@@ -62,7 +83,8 @@ def test_batch_makes_way_for_interactive_but_not_for_its_like() -> None:
     plan.add(sequence("third", 5, BATCH))
     assert step(plan) == {"old": 1, "new": 1}
     plan.add(sequence("interactive", 5))
-    assert step(plan) == {"old": 1, "interactive": 5}
+    assert step(plan) == {"interactive": 5}
+    assert step(plan) == {"interactive": 1, "old": 1}
     assert [waiting.key for waiting in plan.waiting] == ["new", "third"]
 
 
@@ -76,7 +98,8 @@ def test_batch_goes_on_where_its_preemption_would_free_no_slot_for_the_adapter()
     assert step(plan) == {"first": 1, "batch": 1}
     assert plan.preemptions == 0
     plan.remove(plan.running[0])
-    assert step(plan) == {"batch": 1, "second": 5}
+    assert step(plan) == {"second": 5}
+    assert step(plan) == {"second": 1, "batch": 1}
 
 
 def test_who_was_preempted_finds_what_it_had_computed() -> None:
