@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from agon.ratings.cells import Array, PairCells, sum_by
+from agon.ratings.votes import Votes, checked_weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,20 @@ class PairSums:
         left_wins, right_wins, ties, both_bad = (sum_by(pair, counts, m * m).reshape(m, m) for counts in cells.counts.T)
         wins, tied, bad = left_wins + right_wins.T, ties + ties.T, both_bad + both_bad.T
         return cls(cells.models, wins, tied, bad, wins, tied, bad)
+
+    @classmethod
+    def of_votes(cls, votes: Votes, weights: Array) -> "PairSums":
+        """Votes one by one, with what each weighs (N,). Raises `InvalidRequest` naming the row of a weight that is
+        no number of at least 0."""
+        checked_weights(votes, weights)
+        m = len(votes.models)
+        cell = (votes.outcome.astype(np.int64) * m + votes.left) * m + votes.right
+
+        def matrices(weights: Array) -> tuple[Array, Array, Array]:
+            left_wins, right_wins, ties, both_bad = sum_by(cell, weights, 4 * m * m).reshape(4, m, m)
+            return left_wins + right_wins.T, ties + ties.T, both_bad + both_bad.T
+
+        return cls(votes.models, *matrices(weights), *matrices(weights**2))
 
     @property
     def totals(self) -> Array:

@@ -73,11 +73,11 @@ def _made(table: VoteTable, cells: PairCells, recipe: Recipe) -> Fitted:
     if recipe.method == "win-rate":
         return Fitted(_win_rate(sums, recipe), sums)
     members, unranked = split(sums)
-    total = cells.votes if recipe.both_bad == "tie" else int(np.rint(np.triu(sums.totals).sum()))
+    counts = PairSums.of(cells) if recipe.both_bad == "tie" else PairSums.of(cells).both_bad_apart()
+    total = int(np.rint(np.triu(counts.totals).sum()))
     if not members:
         return Fitted(Ranking((), unranked, total, None, {}), sums)
     inside = sums.only(members)
-    counts = PairSums.of(cells) if recipe.both_bad == "tie" else PairSums.of(cells).both_bad_apart()
     votes = counts.totals.sum(axis=1)[members]
     findings: tuple[Finding, ...] = ()
     drawn: Ratings | None = None
@@ -105,6 +105,9 @@ def _sums(table: VoteTable, cells: PairCells, recipe: Recipe) -> PairSums:
         for value, keep in groups(table, recipe.mix):
             strata[value] = table.take(keep).cells()
         sums = _among(voter_mix(strata, recipe.shares), cells.models)
+    elif recipe.weight:
+        votes, at = rows_of(table, cells.models, apart=False)
+        sums = PairSums.of_votes(votes, weights(table, cells, votes, at, recipe))
     else:
         sums = uniform_pairs(cells) if recipe.reweight else PairSums.of(cells)
     return sums.both_bad_apart() if recipe.both_bad == "apart" and recipe.method != "grounded" else sums

@@ -60,6 +60,7 @@ OPTIONS: tuple[Callable[[Any], Any], ...] = (
         help="What `both bad` counts as: a tie, nothing, or a level below zero (the same as --method grounded).",
     ),
     _ratings("--anchor", metavar="MODEL[=RATING]", help="Fix a model's rating; the mean is 1000 otherwise."),
+    _ratings("--weight", metavar="COLUMN", help="What each vote weighs: a number of at least 0."),
     _ratings("--reweight", is_flag=True, help="Let every pair count the same, however often it met, as Arena does."),
     _ratings(
         "--mix", metavar="COLUMN", help="Weigh the groups of a column (languages, categories) to declared shares."
@@ -125,6 +126,7 @@ def recipe_of(options: dict[str, Any]) -> "Recipe":
         cluster=cluster,
         rounds=options["bootstrap"] or ORDERS,
         seed=options["seed"],
+        weight=options["weight"],
         reweight=options["reweight"],
         mix=options["mix"],
         shares=_shares(options["share"]),

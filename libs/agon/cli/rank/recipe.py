@@ -34,6 +34,8 @@ class Recipe:
     rounds: int = 100
     """of the bootstrap; orders of the votes for Elo"""
     seed: int = 0
+    weight: str | None = None
+    """the column of what votes weigh"""
     reweight: bool = False
     mix: str | None = None
     """the column of the groups that `shares` weigh"""
@@ -47,26 +49,24 @@ class Recipe:
     min_votes: int = 0
 
     def __post_init__(self) -> None:
-        rows = [
-            name
-            for name, used in (
-                ("--style", self.style),
-                ("--position", self.position),
-                ("--intervals cluster", self.intervals == "cluster"),
-                ("--intervals bootstrap", self.intervals == "bootstrap"),
-            )
-            if used
-        ]
-        if self.method != "bt" and rows:
-            raise InvalidRequest(f"{rows[0]} goes with --method bt, not with {self.method}")
+        for option, used, why in (
+            ("--style", self.style, "covariates are fitted to single votes, and only Bradley-Terry is"),
+            ("--position", self.position, "covariates are fitted to single votes, and only Bradley-Terry is"),
+            ("--intervals cluster", self.intervals == "cluster", "only Bradley-Terry has a score for each vote"),
+            ("--intervals bootstrap", self.intervals == "bootstrap", "only Bradley-Terry is refitted round by round"),
+        ):
+            if used and self.method != "bt":
+                raise InvalidRequest(f"{option} goes with --method bt, not with {self.method}: {why}")
         if self.intervals == "bootstrap" and (self.weighted or self.covariates):
             raise InvalidRequest("--intervals bootstrap draws whole votes: it takes no weights, style or position")
         if self.intervals == "cluster" and not 1 <= len(self.cluster) <= 2:
             raise InvalidRequest("--intervals cluster needs --cluster with one or two of voter, prompt or a column")
         if self.intervals == "fisher" and (self.weighted or self.method in ("elo", "win-rate")):
             raise InvalidRequest("--intervals fisher holds for unweighted votes and a fitted model")
-        if self.reweight and self.mix:
-            raise InvalidRequest("--reweight and --mix both say what the votes weigh: take one")
+        weighing = {"--weight": self.weight, "--reweight": self.reweight, "--mix": self.mix}
+        said = [option for option, used in weighing.items() if used]
+        if len(said) > 1:
+            raise InvalidRequest(f"{said[0]} and {said[1]} both say what the votes weigh: take one")
         if bool(self.mix) != bool(self.shares):
             raise InvalidRequest("--mix COLUMN goes with --share VALUE=SHARE for each of its values")
         if self.method in ("elo", "win-rate") and (self.weighted or self.anchor or self.ranks != "overlap"):
@@ -74,7 +74,7 @@ class Recipe:
 
     @property
     def weighted(self) -> bool:
-        return self.reweight or self.mix is not None
+        return self.reweight or self.mix is not None or self.weight is not None
 
     @property
     def covariates(self) -> bool:
@@ -88,8 +88,7 @@ class Recipe:
     def carried(self) -> list[str]:
         """The roles and columns that this needs of a table, besides models and outcome."""
         names = [*self.cluster] if self.intervals == "cluster" else []
-        if self.mix:
-            names.append(self.mix)
+        names += [column for column in (self.mix, self.weight) if column]
         for item in self.style:
             names += ["left_text", "right_text"] if item == "text" else item.split(",")
         return list(dict.fromkeys(names))
@@ -99,6 +98,8 @@ class Recipe:
         parts = [METHODS[self.method]]
         if self.both_bad == "apart":
             parts.append("without votes that found both bad")
+        if self.weight:
+            parts.append(f"weighed by {self.weight}")
         if self.reweight:
             parts.append("every pair weighs the same")
         if self.mix:

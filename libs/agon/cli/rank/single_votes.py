@@ -43,6 +43,8 @@ def rows_of(table: VoteTable, models: Sequence[str], *, apart: bool) -> tuple[Vo
 
 def weights(table: VoteTable, cells: PairCells, votes: Votes, at: Codes, recipe: Recipe) -> Array:
     """(N,) what each vote weighs."""
+    if recipe.weight:
+        return weights_of(table, recipe.weight)[at]
     if recipe.mix:
         total = sum(recipe.shares.values())
         weight = np.zeros(len(table.votes))
@@ -56,6 +58,17 @@ def weights(table: VoteTable, cells: PairCells, votes: Votes, at: Codes, recipe:
     place = np.searchsorted(np.array(cells.models), np.array(votes.models))
     weight_of: Array = ratio[place[votes.left], place[votes.right]]
     return weight_of
+
+
+def weights_of(table: VoteTable, name: str) -> Array:
+    """(N,) a column of weights. Raises `InvalidRequest` naming row and column of what is none, and where all are 0."""
+    values = _numbers(table, name, "--weight")
+    if len(values) and values.min() < 0:
+        row = int(table.rows[int(np.argmin(values))])
+        raise InvalidRequest(f"row {row}, column {name}: a weight of {values.min():g}: --weight needs at least 0")
+    if not values.any():
+        raise InvalidRequest(f"column {name}: all weights are 0", param=name)
+    return values
 
 
 def cluster(table: VoteTable, name: str) -> Codes:
@@ -91,12 +104,12 @@ def covariates(table: VoteTable, at: Codes, recipe: Recipe) -> Covariates:
     return made
 
 
-def _numbers(table: VoteTable, name: str) -> Array:
+def _numbers(table: VoteTable, name: str, option: str = "--style") -> Array:
     """(N,) Raises `InvalidRequest` naming row and column of what is no number."""
     values = table.carried[name].cast(pl.Float64, strict=False).fill_null(float("nan")).to_numpy()
     if not np.isfinite(values).all():
         row = int(table.rows[int(np.argmin(np.isfinite(values)))])
-        raise InvalidRequest(f"row {row}, column {name}: no number: --style needs one for each vote", param=name)
+        raise InvalidRequest(f"row {row}, column {name}: no number: {option} needs one for each vote", param=name)
     return np.asarray(values, dtype=np.float64)
 
 

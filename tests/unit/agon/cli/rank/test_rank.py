@@ -182,7 +182,41 @@ def test_options_change_what_they_say(votes: str) -> None:
     assert first_board(votes, "--both-bad", "apart")["z"]["rating"] < plain["z"]["rating"]
     assert first_board(votes, "--both-bad", "grounded") == first_board(votes, "--method", "grounded")
     assert first_board(votes, "--level", "0.99")["x"]["lower"] < plain["x"]["lower"]
-    assert first_board(votes, "--reweight")["x"]["rating"] != plain["x"]["rating"]
+
+
+@pytest.fixture
+def weighed(tmp_path: Path) -> str:
+    """Every vote twice over: with weights, and in a column of its own where it stands once for each."""
+    rows = [f"{left},{right},{word},{1 + k % 3},{k % 3},1" for left, right, word, n in BATTLES for k in range(n)]
+    path = tmp_path / "weighed.csv"
+    path.write_text("\n".join(["model_a,model_b,winner,times,weight,one", *rows]) + "\n")
+    return str(path)
+
+
+def test_a_weight_of_one_changes_nothing(weighed: str) -> None:
+    plain, ones = first_board(weighed), first_board(weighed, "--weight", "one")
+    for model, row in plain.items():
+        assert ones[model] == pytest.approx(row)
+
+
+def test_a_vote_of_weight_three_pulls_as_three_votes_and_counts_as_one(weighed: str) -> None:
+    several, weight = first_board(weighed, "--count", "times"), first_board(weighed, "--weight", "times")
+    assert list(weight) == list(several)
+    for model, row in weight.items():
+        assert row["rating"] == pytest.approx(several[model]["rating"])
+        assert row["upper"] - row["lower"] > several[model]["upper"] - several[model]["lower"]
+        assert row["votes"] == first_board(weighed)[model]["votes"]
+
+
+def test_reweighted_a_pair_that_met_often_counts_no_more_than_others(weighed: str) -> None:
+    plain, even = (first_board(weighed, "--count", "times", *more) for more in ([], ["--reweight"]))
+    assert abs(even["x"]["rating"] - plain["x"]["rating"]) > 1
+
+
+def test_weights_reach_every_fit_that_takes_them(weighed: str) -> None:
+    for options in (["--cluster", "times"], ["--position"], ["--method", "davidson"], ["--method", "win-rate"]):
+        plain, told = first_board(weighed, *options), first_board(weighed, *options, "--weight", "weight")
+        assert told["x"]["rating"] != plain["x"]["rating"], options
 
 
 def test_joint_ranges_are_no_narrower_than_pairwise_ones(votes: str) -> None:
@@ -324,7 +358,15 @@ def test_counted_rows_are_single_votes_where_those_are_needed(tmp_path: Path) ->
         (["VOTES", "--style", "text"], "which column is the left-text? Say --left-text COLUMN"),
         (["VOTES", "--style", "language"], "row 2, column language: no number"),
         (["VOTES", "--method", "elo", "--style", "text"], "--style goes with --method bt"),
-        (["VOTES", "--method", "davidson", "--cluster", "language"], "--intervals cluster goes with --method bt"),
+        (["VOTES", "--method", "davidson", "--cluster", "language"], "only Bradley-Terry has a score for each vote"),
+        (
+            ["VOTES", "--method", "grounded", "--bootstrap", "9"],
+            "--intervals bootstrap goes with --method bt",
+        ),
+        (["VOTES", "--weight", "language"], "row 2, column language: no number: --weight needs one"),
+        (["VOTES", "--weight", "tstamp"], "no number"),
+        (["VOTES", "--weight", "nothing"], "has no column 'nothing'"),
+        (["VOTES", "--weight", "tstamp", "--reweight"], "--weight and --reweight both say what the votes weigh"),
         (["VOTES", "--bootstrap", "20", "--reweight"], "it takes no weights"),
         (["VOTES", "--intervals", "cluster"], "needs --cluster"),
         (["VOTES", "--mix", "language"], "--share VALUE=SHARE for each"),
