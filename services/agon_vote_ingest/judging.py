@@ -23,8 +23,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from agon.arena import tickets
-from agon.arena.slices import Declared, Facts, declared_slices, slices
-from agon.errors import Forbidden, Gone, SetupError
+from agon.arena.slices import Declared, Facts, declared_categories, declared_slices, slices
+from agon.errors import Forbidden, Gone
 from agon.messages import VoteCast
 from agon.store.votes import StoredVote, Subject
 
@@ -43,10 +43,7 @@ class Rules:
     @classmethod
     def of(cls, policy: Mapping[str, Any]) -> "Rules":
         """Raises `SetupError` for a policy that can't be followed."""
-        own = policy.get("categories", [])
-        if not isinstance(own, list) or not all(isinstance(name, str) for name in own):
-            raise SetupError("the policy's `categories` must be a list of names")
-        return cls(policy.get("imports") is True, declared_slices(policy), tuple(own))
+        return cls(policy.get("imports") is True, declared_slices(policy), declared_categories(policy))
 
 
 class Verdict(NamedTuple):

@@ -4,6 +4,7 @@
 |--------------|--------------------------------------------------------------------------------|
 | `active`     | draws by how much a vote would narrow the board's intervals                    |
 | `language`, `categories`, `slices` | what a question is, and in which slices its votes count  |
+| `sampling`   | how both answers are drawn                                                     |
 | `pairing`    | who plays whom, on which side, and with what probability                       |
 | `commitment` | what binds a pair before any token exists                                      |
 | `battle`     | what may happen next in a battle: a turn, a vote, a reveal                     |

@@ -28,6 +28,7 @@ _ALL_ONLY = (OVERALL,)
 MOST_DECLARED = 64
 """Slices that an arena may declare: each is a board of its own."""
 _SHORT, _MEDIUM = 100, 500
+_CATEGORY = re.compile(r"^[A-Za-z0-9_-]{1,64}$")
 _NAME = re.compile(r"^[a-z0-9][a-z0-9_-]{0,63}$")
 _BUILT_IN = re.compile(r"^(?:overall$|language-|category-|turn-|length-)")
 _LANGUAGE = re.compile(r"^[a-z]{2,3}$")
@@ -92,6 +93,15 @@ def _length(characters: int | None) -> str:
     if characters is None:
         return UNKNOWN
     return "short" if characters <= _SHORT else "medium" if characters <= _MEDIUM else "long"
+
+
+def declared_categories(policy: Mapping[str, Any]) -> tuple[str, ...]:
+    """`policy["categories"]`: what imports may say that a question is about, besides what the house knows. Raises
+    `SetupError`."""
+    own = policy.get("categories", [])
+    if not isinstance(own, list) or not all(isinstance(name, str) and _CATEGORY.match(name) for name in own):
+        raise SetupError("the policy's `categories` must be a list of names of 1 to 64 of A-Z, a-z, 0-9, _ and -")
+    return tuple(own)
 
 
 def declared_slices(policy: Mapping[str, Any]) -> tuple[Declared, ...]:

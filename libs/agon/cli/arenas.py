@@ -68,7 +68,8 @@ def _checked(path: Path) -> dict[str, Any]:
     """The policy in a file. Raises `SetupError` naming what is wrong with it."""
     from agon.arena.active import from_policy
     from agon.arena.pairing import kind_of
-    from agon.arena.slices import declared_slices
+    from agon.arena.sampling import declared_sampling
+    from agon.arena.slices import declared_categories, declared_slices
     from agon.errors import SetupError
 
     try:
@@ -77,7 +78,11 @@ def _checked(path: Path) -> dict[str, Any]:
         raise SetupError(f"{path} is no JSON: {error}") from error
     if not isinstance(policy, dict) or not isinstance(policy.get("pairing", {}), dict):
         raise SetupError(f"{path} must hold an object, and so must its `pairing`")
+    if not isinstance(policy.get("imports", False), bool):
+        raise SetupError(f"{path}: `imports` must be true or false")
     declared_slices(policy)
+    declared_categories(policy)
+    declared_sampling(policy)
     if kind_of(policy.get("pairing", {})) == "active":
         from_policy(policy["pairing"], None)
     return policy

@@ -23,11 +23,21 @@ def test_a_policy_is_set_whole_or_not_at_all(database_url: str, tmp_path: Path) 
     policy = {
         "pairing": {"kind": "active", "rule": "widths"},
         "slices": [{"name": "long-code", "where": {"categories": ["code", "long"]}}],
+        "categories": ["long"],
+        "sampling": {"temperature": 0.7, "max_tokens": 512},
+        "imports": True,
     }
     file = tmp_path / "policy.json"
     file.write_text(json.dumps(policy))
     assert agon("set", "side", "--policy", str(file), "--publication-delay", "24").stdout == "default/side is set\n"
-    for wrong in ({"pairing": {"kind": "swiss"}}, {"slices": [{"name": "overall"}]}, ["no object"]):
+    for wrong in (
+        {"pairing": {"kind": "swiss"}},
+        {"slices": [{"name": "overall"}]},
+        {"categories": "long"},
+        {"sampling": {"temperature": -1}},
+        {"imports": "yes"},
+        ["no object"],
+    ):
         file.write_text(json.dumps(wrong))
         refused = agon("set", "side", "--policy", str(file), "--publication-delay", "1")
         assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (2, "", 1)
