@@ -6,8 +6,9 @@ All state is a function of the tokens pushed so far, so that it can be rebuilt f
 import codecs
 from collections.abc import Callable, Iterator, Sequence
 
-MayEnd = Callable[[str], bool]
-"""Whether the answer may end as this text, which a stop string follows. If not, that string is part of the answer."""
+MayEnd = Callable[[str, str], bool]
+"""Whether the answer may end here, before a stop string; if not, that string is part of the answer. It is asked with
+the text that has been shown since it was last asked, and with what follows up to the stop string."""
 
 
 class StopScanner:
@@ -17,7 +18,7 @@ class StopScanner:
     def __init__(self, stops: Sequence[str], may_end: MayEnd | None = None) -> None:
         self._stops = sorted(set(stops), key=len, reverse=True)
         self._may_end = may_end
-        self._shown: list[str] = []  # kept only for `may_end`
+        self._shown: list[str] = []  # since `may_end` was last asked, and only for it
         self._held = ""
         self.stopped = False
 
@@ -28,7 +29,8 @@ class StopScanner:
         seen = len(self._held)
         text = self._held + text
         for _, at in sorted(self._complete(text, seen)):
-            if self._may_end is None or self._may_end("".join(self._shown) + text[:at]):
+            shown, self._shown = "".join(self._shown), []
+            if self._may_end is None or self._may_end(shown, text[:at]):
                 self.stopped = True
                 self._held = ""
                 return text[:at]

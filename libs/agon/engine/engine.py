@@ -100,7 +100,8 @@ class Engine:
         running = {sequence.key for sequence in tuple(self.scheduler.running)}
         known = len(self._groups) + len(self._unready)
         known += sum(isinstance(entry, Request) for entry, _ in tuple(self._inbox))
-        return len(running), known - len(running)
+        # Another thread may step meanwhile: what has just ended is in the one number and not in the other.
+        return len(running), max(0, known - len(running))
 
     @property
     def busy(self) -> bool:

@@ -22,8 +22,8 @@ class Matcher:
     def __init__(self, start: Any, tokenizer: Any, end_ids: frozenset[int], vocabulary: int) -> None:
         """`start` is llguidance's matcher at the beginning of the grammar, which is left as it is, `tokenizer` its view
         of the vocabulary. Where the grammar may end, the `end_ids` may come, and nowhere else."""
-        self._start = start
         self._state = start.deep_copy()
+        self._said = start.deep_copy()
         self._tokenizer = tokenizer
         self._ends = [token for token in end_ids if token < vocabulary]
         self._at_end_only = [token for token in {*end_ids, *tokenizer.eos_tokens} if token < vocabulary]
@@ -48,10 +48,16 @@ class Matcher:
         if not self._state.consume_token(token):
             raise EngineFailed(f"the token {token} does not fit the answer's format")
 
-    def accepts(self, text: str) -> bool:
-        """Whether the answer would be complete as `text`."""
-        state = self._start.deep_copy()
-        return bool(state.consume_tokens(self._tokenizer.greedy_tokenize(text)) and state.is_accepting())
+    def accepts(self, shown: str, rest: str) -> bool:
+        """Whether the answer would be complete as all the text `shown` here so far, and `rest`. The work is that of the
+        new text, however long the answer is."""
+        said = self._said
+        said.consume_tokens(self._tokenizer.greedy_tokenize(shown))
+        tokens = self._tokenizer.greedy_tokenize(rest)
+        fitting = said.try_consume_tokens(tokens)
+        complete = fitting == len(tokens) and said.is_accepting()
+        said.rollback(fitting)
+        return bool(complete)
 
     def fill(self, words: NDArray[np.int32]) -> None:
         """Write which tokens the grammar allows next: the bit of each, `_WORD` to a number, the first in the lowest."""

@@ -122,10 +122,10 @@ class Sequence:
             self.finish_reason = "stop"
         return text
 
-    def _may_end(self, text: str) -> bool:
-        """Whether a stop string behind this text ends the answer."""
+    def _may_end(self, shown: str, rest: str) -> bool:
+        """Whether a stop string ends the answer here."""
         assert self.shape is not None
-        return self.shape.may_end(text)
+        return self.shape.may_end(shown, rest)
 
 
 @dataclass(slots=True)

@@ -75,9 +75,9 @@ class Shape:
         """Why its grammar allows no token at all."""
         return None if self.matcher is None else self.matcher.trouble
 
-    def may_end(self, text: str) -> bool:
-        """Whether the answer may end as this text."""
-        return not self.held_open and (self.matcher is None or self.matcher.accepts(text))
+    def may_end(self, shown: str, rest: str) -> bool:
+        """Whether the answer may end behind all text `shown` here so far and `rest`."""
+        return (self.matcher is None or self.matcher.accepts(shown, rest)) and not self.held_open
 
 
 def shaped(logits: Tensor, shapes: Sequence[Shape | None]) -> Tensor:

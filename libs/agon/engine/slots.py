@@ -56,7 +56,7 @@ class AdapterSlots:
         self._layers = layers
         self._count = count
         self._slots: list[Adapter] = []
-        self._recent: dict[Adapter, None] = {}  # the least recently used first
+        self._recent: dict[Adapter, None] = {}  # those in slots, the least recently used first
         self._stacks: dict[str, _Stack] = {}
         self._rank = 0
         self._plan: _Plan | None = None
@@ -87,20 +87,26 @@ class AdapterSlots:
             self._plan = _Plan(tuple(singly), 0, None, slots)
 
     def _place(self, adapter: Adapter, wanted: Iterable[Adapter]) -> None:
-        """Make sure that an adapter has a slot, besides the others that the step wants."""
-        self._recent.pop(adapter, None)
-        self._recent[adapter] = None
-        if adapter in self._slots:
+        """Make sure that an adapter has a slot, besides the others that the step wants. Where that fails, for want of
+        memory for one, no adapter keeps its slot: half a copy must never pass for the whole."""
+        if adapter in self._recent:
+            self._recent[adapter] = self._recent.pop(adapter)
             return
-        if len(self._slots) < self._count:
-            slot = len(self._slots)
-            self._slots.append(adapter)
-        else:
-            kept = set(wanted)
-            given_up = next(old for old in self._recent if old not in kept)
-            del self._recent[given_up]
-            slot = self._slots.index(given_up)
-            self._slots[slot] = adapter
+        try:
+            if len(self._slots) < self._count:
+                self._slots.append(adapter)
+            else:
+                kept = set(wanted)
+                given_up = next(old for old in self._recent if old not in kept)
+                del self._recent[given_up]
+                self._slots[self._slots.index(given_up)] = adapter
+            self._copy(adapter, self._slots.index(adapter))
+        except BaseException:
+            self._clear()
+            raise
+        self._recent[adapter] = None
+
+    def _copy(self, adapter: Adapter, slot: int) -> None:
         self._rank = max(self._rank, adapter.rank)
         for path, delta in adapter.deltas.items():
             if path not in self._stacks:
@@ -108,6 +114,13 @@ class AdapterSlots:
                 self._layers[path].register_forward_hook(self._hook(self._stacks[path]))
         for path, stack in self._stacks.items():
             self._fill(stack, self._layers[path], slot, adapter.deltas.get(path))
+
+    def _clear(self) -> None:
+        self._slots.clear()
+        self._recent.clear()
+        self._rank = 0
+        for stack in self._stacks.values():
+            stack.a, stack.b, stack.factor = stack.a.new_empty(0), stack.b.new_empty(0), None
 
     def _fill(self, stack: _Stack, layer: Any, slot: int, delta: Delta | None) -> None:
         size = (len(self._slots), self._rank)

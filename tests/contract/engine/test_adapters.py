@@ -14,6 +14,7 @@ from agon.engine.engine import Engine
 from agon.engine.events import Event, Failed, Finished
 from agon.engine.params import Request
 from agon.engine.sampling import SamplingParams
+from agon.engine.slots import AdapterSlots
 from agon.errors import ModelNotFound, SetupError
 from contract.engine.adapters import ALL, make_adapter, merged
 from contract.engine.tiny import drain, make_engine, make_hf_model, prompts_of, run, told_tokens
@@ -90,6 +91,31 @@ def test_decodes_under_many_adapters_and_under_few_agree(folders: dict[str, Path
     run(few, *(request(name, prompt, name) for name in folders))  # all slots are taken, then one is used
     for name in folders:
         assert told_tokens(run(few, request(name, prompt, name))[name]) == told_tokens(together[name])
+
+
+@pytest.mark.parametrize("layers", [1, 3, 9])
+@pytest.mark.parametrize("slots", [1, 4])
+def test_an_adapter_that_found_no_memory_half_way_is_not_taken_for_loaded(
+    folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch, layers: int, slots: int
+) -> None:
+    prompt = prompts_of((9,))[0]
+    engine = engine_with(folders, adapter_slots=slots)
+    answers = {name: told_tokens(run(engine_with(folders), request("x", prompt, name))["x"]) for name in ("rs", "dora")}
+    run(engine, request("x", prompt, "dora"))
+    fill, filled = AdapterSlots._fill, 0
+
+    def failing(self: AdapterSlots, *args: Any) -> None:
+        nonlocal filled
+        filled += 1
+        if filled == layers:
+            raise RuntimeError("out of memory")
+        fill(self, *args)
+
+    monkeypatch.setattr(AdapterSlots, "_fill", failing)
+    [*_, end] = run(engine, request("x", prompt, "rs"))["x"]
+    assert isinstance(end, Failed)
+    for name in ("rs", "dora", "rs"):
+        assert told_tokens(run(engine, request("x", prompt, name))["x"]) == answers[name]
 
 
 def test_adapters_come_and_go_while_it_runs(folders: dict[str, Path]) -> None:

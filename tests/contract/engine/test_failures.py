@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -160,6 +161,26 @@ def test_submitting_and_cancelling_from_other_threads_loses_nothing() -> None:
             if isinstance(event, (Finished, Failed)):
                 ends[event.key] = ends.get(event.key, 0) + 1
     assert ends == {f"{thread}-{i}": 1 for thread in range(4) for i in range(20)}
+
+
+def test_requests_are_never_counted_below_none_while_another_thread_steps() -> None:
+    engine = make_engine()
+    engine.submit(Request("r", GOOD[0], GREEDY))
+    engine.step()
+
+    class Ending(list[Any]):
+        """The running sequences as they were, of which the last one ends while they are looked at."""
+
+        def __iter__(self) -> Iterator[Any]:
+            seen = list(list.__iter__(self))
+            engine.scheduler.running = [*seen]
+            engine.cancel("r")
+            engine.step()
+            return iter(seen)
+
+    engine.scheduler.running = Ending(engine.scheduler.running)
+    assert min(engine.counts) >= 0
+    assert engine.counts == (0, 0)
 
 
 def test_generate_raises_what_was_wrong_with_a_prompt() -> None:

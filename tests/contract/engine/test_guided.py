@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from agon.engine import Engine, Guide, SamplingParams
+from agon.engine.detokenize import TextStream
 from agon.engine.events import Failed, Tokens
 from agon.engine.grammars import Grammars
 from agon.engine.params import Request
@@ -133,6 +134,24 @@ def test_a_stop_string_ends_an_answer_only_where_it_is_complete() -> None:
             assert (told.text, told.finish_reason) == (free.text[: free.text.index(";") + 2], "stop")
         else:
             assert told.text == free.text
+
+
+def test_a_stop_string_that_comes_again_and_again_is_not_looked_for_in_the_whole_answer_each_time() -> None:
+    matcher = Grammars(engine().tokenizer, VOCABULARY).matcher(Guide.regex("[ab]{9,}c"), frozenset())
+    view, read = matcher._tokenizer, 0
+
+    class Counting:
+        def greedy_tokenize(self, text: str) -> list[int]:
+            nonlocal read
+            read += len(text)
+            return list(view.greedy_tokenize(text))
+
+    matcher._tokenizer = Counting()
+    stream = TextStream(["b"], matcher.accepts)
+    assert "".join(stream.push(character) for character in (b"a", b"b") * 500) == "ab" * 500
+    assert stream.push(b"cb") == "c"
+    assert stream.stopped
+    assert read < 2500, "the work grows with the answer"
 
 
 @pytest.mark.parametrize(

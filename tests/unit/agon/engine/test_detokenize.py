@@ -87,7 +87,15 @@ def test_a_stop_string_counts_only_where_the_answer_may_end(
         if starts:
             expected, stopped = text[: min(starts)], True
             break
-    stream, shown, at = TextStream(stops, lambda before: len(before) >= least), "", 0
+    passed = ""
+
+    def may_end(new: str, rest: str) -> bool:
+        nonlocal passed
+        passed += new
+        assert text.startswith(passed + rest)
+        return len(passed + rest) >= least
+
+    stream, shown, at = TextStream(stops, may_end), "", 0
     data = text.encode()
     for cut in [*cuts, len(data)]:
         shown += stream.push(data[at : at + cut])

@@ -72,7 +72,7 @@ def test_no_end_comes_before_its_time() -> None:
     seen = []
     for _ in range(3):
         seen.append([math.isinf(value) for value in shaped(torch.zeros((1, 5)), [made])[0].tolist()])
-        assert made.may_end("anything") == (len(seen) > 2)
+        assert made.may_end("any", "thing") == (len(seen) > 2)
         made.push(0)
     early = [False, True, False, True, False]
     assert seen == [early, early, [False] * 5]
