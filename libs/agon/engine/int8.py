@@ -2,24 +2,38 @@
 
 Weights are rounded once, with a scale for each output; inputs at each step, with a scale for each token. Products and
 sums are integers, hence exact: what a token gets does not depend on what else is in the batch. torch's kernel (fbgemm)
-scales a whole batch by its range; so each row is brought to [-1, 1] before it, and a constant row has that range.
+scales a whole batch by its range; so each row is brought to [-1, 1] before it, and a constant row has a range in which
+zero and both ends are whole numbers.
 """
 
 import warnings
+from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
-# 7 bits for inputs: with 8, processors without VNNI saturate sums, and answers would depend on the machine.
-_REDUCED = True
+
+@cache
+def input_bits() -> int:
+    """Bits that inputs have here: 8 where the processor adds up products of bytes exactly (VNNI), 7 where it saturates.
+
+    Found by adding up the greatest that there are. Answers differ, so a model's digest must tell which.
+    """
+    layer = torch.nn.Linear(64, 32, bias=False)
+    with torch.inference_mode():
+        layer.weight.fill_(1)
+        sums = Int8Linear(layer, 8)(torch.ones(8, 64))
+    return 8 if bool(((sums - 64).abs() < 0.5).all()) else 7
 
 
 class Int8Linear(torch.nn.Linear):
     """Stands for a linear layer of 32-bit floats, and computes as it would within the rounding."""
 
-    def __init__(self, layer: torch.nn.Linear) -> None:
+    def __init__(self, layer: torch.nn.Linear, bits: int | None = None) -> None:
+        """`bits` of inputs, 7 or 8; None for what is exact here."""
         torch.nn.Module.__init__(self)
+        self._reduced = (bits or input_bits()) == 7
         self.in_features, self.out_features = layer.in_features, layer.out_features
         self.bias = layer.bias
         weight = layer.weight.detach()
@@ -41,8 +55,9 @@ class Int8Linear(torch.nn.Linear):
         scaled = x.new_empty((len(x) + 1, self.in_features))
         largest = x.abs().amax(1, keepdim=True)
         torch.div(x, largest, out=scaled[:-1])
-        scaled[-1, 0], scaled[-1, 1:] = -1, 1
-        y = torch.ops.quantized.linear_dynamic(scaled.nan_to_num_(0, 0, 0), self._packed, _REDUCED)[:-1].mul_(largest)
+        scaled[-1, 0], scaled[-1, 1:] = -64 / 63 if self._reduced else -128 / 127, 1
+        rounded = torch.ops.quantized.linear_dynamic(scaled.nan_to_num_(0, 0, 0), self._packed, self._reduced)
+        y = rounded[:-1].mul_(largest)
         if self.bias is not None:
             y += self.bias
         return y.view(*input.shape[:-1], self.out_features)  # type: ignore[no-any-return]

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from agon.engine.engine import Engine
-from agon.engine.int8 import Int8Linear
+from agon.engine.int8 import Int8Linear, input_bits
 from agon.engine.params import Limits, Request, SamplingParams
 from agon.errors import SetupError
 from contract.engine.adapters import make_adapter
@@ -24,16 +24,27 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize(("bits", "most"), [(7, 0.02), (input_bits(), 0.02 if input_bits() == 7 else 0.012)])
 @torch.inference_mode()
-def test_a_layer_gives_what_floats_give_within_the_rounding(bias: bool) -> None:
+def test_a_layer_gives_what_floats_give_within_the_rounding(bias: bool, bits: int, most: float) -> None:
     torch.manual_seed(5)
     layer = torch.nn.Linear(96, 70, bias=bias)
     x = torch.randn(1, 9, 96) * torch.logspace(-4, 3, 9)[:, None]
-    rounded = Int8Linear(layer)
+    rounded = Int8Linear(layer, bits)
     error = torch.linalg.vector_norm(rounded(x) - layer(x), dim=-1) / torch.linalg.vector_norm(layer(x), dim=-1)
-    assert error.max() < 0.02, "also for tokens that are small beside others"
+    assert error.max() < most, "also for tokens that are small beside others"
     assert (rounded.weight - layer.weight).abs().max() <= layer.weight.abs().max() / 253
     assert isinstance(rounded, torch.nn.Linear)
+
+
+@pytest.mark.parametrize("bits", [7, input_bits()])
+@torch.inference_mode()
+def test_the_greatest_sums_and_none_at_all_are_exact(bits: int) -> None:
+    layer = torch.nn.Linear(512, 40, bias=False)
+    layer.weight.fill_(1)
+    rounded = Int8Linear(layer, bits)
+    for value in (1.0, -1.0, 0.0):
+        assert torch.allclose(rounded(torch.full((9, 512), value)), torch.full((9, 40), 512 * value), atol=1e-3)
 
 
 @torch.inference_mode()
