@@ -6,7 +6,6 @@ draws a token for every sequence that has caught up. Requests join and leave bet
 
 import logging
 import time
-from collections import deque
 from collections.abc import Sequence as Rows
 from itertools import chain
 from pathlib import Path
@@ -16,6 +15,7 @@ import torch
 
 from agon.engine.adapter import Adapter, read_adapter
 from agon.engine.answers import Answer
+from agon.engine.arrivals import Arrival, Arrivals
 from agon.engine.events import Admitted, Event, Failed, Finished, Scored, Times, TokenLogprob, Tokens
 from agon.engine.grammars import Grammars
 from agon.engine.hub import resolve
@@ -36,8 +36,7 @@ from agon.engine.tokenizer import Tokenizer
 from agon.errors import AgonError, Cancelled, EngineFailed, Expired, InvalidRequest, ModelNotFound
 
 _log = logging.getLogger(__name__)
-_INTAKE = 32  # prompts encoded per step: a burst of new requests holds up running ones only so long
-_COMPILING = 0.01  # seconds to wait for a grammar when there is nothing else to do
+_PREPARING = 0.01  # seconds to wait for a prompt or a grammar when there is nothing else to do
 _NAN = "the model's output for this request is not a number"
 
 
@@ -60,11 +59,8 @@ class Engine:
         self._adapters: dict[str, Adapter] = {}
         self.grammars = Grammars(tokenizer, model.vocabulary)
         self._intake = Intake(model, tokenizer, self.grammars, self.context_length)
-        # Requests to take and keys to cancel, in the order they came, with the moment they came.
-        self._inbox: deque[tuple[Request | str, float]] = deque()
+        self._arrivals = Arrivals(tokenizer, self.grammars, self.context_length)
         self._groups: dict[str, Group] = {}
-        # Requests whose grammars are being compiled, with the moment they came.
-        self._unready: dict[str, tuple[Request, float]] = {}
         torch.set_num_threads(limits.threads)
         _log.info(
             "the KV cache takes up to %.0f MiB: %d pages of %d tokens, context %d",
@@ -98,15 +94,20 @@ class Engine:
     def counts(self) -> tuple[int, int]:
         """Requests that have sequences in the running batch, and all others that have not ended."""
         running = {sequence.key for sequence in tuple(self.scheduler.running)}
-        known = len(self._groups) + len(self._unready)
-        known += sum(isinstance(entry, Request) for entry, _ in tuple(self._inbox))
+        known = len(self._groups) + self._arrivals.count
         # Another thread may step meanwhile: what has just ended is in the one number and not in the other.
         return len(running), max(0, known - len(running))
 
     @property
     def busy(self) -> bool:
-        """Whether a step would do anything."""
-        return bool(self._inbox or self._groups or self._unready)
+        """Whether anything is here that has not ended, or is to be told so."""
+        return bool(self._groups or self._arrivals)
+
+    @property
+    def preparing(self) -> bool:
+        """Whether nothing can be done before another thread has encoded a prompt or compiled a grammar: a step would
+        wait for it a while."""
+        return not self._groups and bool(self._arrivals) and not self._arrivals.stirred
 
     @property
     def adapters(self) -> tuple[str, ...]:
@@ -129,11 +130,11 @@ class Engine:
     def submit(self, request: Request) -> None:
         """Take a request; all that comes of it, refusal included, are events of later steps. Exactly one of them is
         `Finished` or `Failed`. A request under a key that is still here ends the older one first, as `cancel` would."""
-        self._inbox.append((request, time.monotonic()))
+        self._arrivals.submit(request)
 
     def cancel(self, key: str) -> None:
         """End a request at the next step with `Failed(Cancelled)`. Unknown keys are ignored."""
-        self._inbox.append((key, time.monotonic()))
+        self._arrivals.cancel(key)
 
     def generate(
         self,
@@ -153,15 +154,15 @@ class Engine:
     def step(self) -> list[Event]:
         """Run the model once on as many tokens as the limits allow, and tell what happened. Never raises."""
         events: list[Event] = []
-        self._read_inbox(events)
+        self._read_arrivals(events)
         self._expire(events)
         pieces: list[Piece] = []
         try:
             pieces = self.scheduler.plan()
             if pieces:
                 self._compute(pieces, events)
-            elif self._unready:
-                self.grammars.wait(_COMPILING)
+            elif self.preparing:
+                self._arrivals.wait(_PREPARING)
         except Exception:
             _log.exception("a step failed; its requests fail with it")
             # Without a plan nobody knows whose fault it was.
@@ -172,31 +173,19 @@ class Engine:
             self._runner.rest()
         return events
 
-    def _read_inbox(self, events: list[Event]) -> None:
-        for key, (request, arrived_at) in list(self._unready.items()):
-            if self._is_ready(request):
-                del self._unready[key]
-                self._take(request, arrived_at, events)
-        encoded = 0
-        while self._inbox and encoded < _INTAKE:
-            entry, arrived_at = self._inbox.popleft()
-            key = entry if isinstance(entry, str) else entry.key
-            self._fail(key, Cancelled("the request was cancelled"), events)
-            if isinstance(entry, Request) and not self._is_ready(entry):
-                self._unready[key] = entry, arrived_at
-            elif isinstance(entry, Request):
-                encoded += 1
-                self._take(entry, arrived_at, events)
+    def _read_arrivals(self, events: list[Event]) -> None:
+        for entry in self._arrivals.read():
+            if isinstance(entry, Arrival):
+                self._take(entry, events)
+            else:
+                self._fail(entry, Cancelled("the request was cancelled"), events)
 
-    def _is_ready(self, request: Request) -> bool:
-        guide = request.params.guide
-        return guide is None or self.grammars.ready(guide)
-
-    def _take(self, request: Request, arrived_at: float, events: list[Event]) -> None:
-        prompt: list[int] = []
+    def _take(self, arrival: Arrival, events: list[Event]) -> None:
+        request, prompt = arrival.request, list[int]()
         try:
-            prompt = self.tokenizer.encode(request.prompt, self.context_length)
-            group, ended = self._intake.open(request, prompt, self._adapter(request.adapter), arrived_at)
+            prompt = arrival.prompt.result()
+            adapter = self._adapter(request.adapter)
+            group, ended = self._intake.open(request, prompt, adapter, arrival.grammar, arrival.at)
         except AgonError as error:
             events.append(Failed(request.key, error, len(prompt)))
         except Exception:
@@ -222,7 +211,7 @@ class Engine:
     def _expire(self, events: list[Event]) -> None:
         moment = time.time()
         here = chain(
-            (group.request for group in self._groups.values()), (request for request, _ in self._unready.values())
+            (group.request for group in self._groups.values()), (arrival.request for arrival in self._arrivals.unready)
         )
         late = [request.key for request in here if request.deadline is not None and request.deadline <= moment]
         for key in late:
@@ -302,7 +291,7 @@ class Engine:
 
     def _fail(self, key: str, error: AgonError, events: list[Event], *, dirty: bool = False) -> None:
         """End a request if it is here, and take back all that it holds."""
-        if self._unready.pop(key, None) is not None:
+        if self._arrivals.drop(key):
             events.append(Failed(key, error))
         group = self._groups.pop(key, None)
         if group is None:

@@ -1,11 +1,12 @@
-"""Guides become grammars: compiled once, in a thread of their own, kept while they are used."""
+"""Guides become grammars: compiled once, in threads of their own, kept while they are used."""
 
 import json
 import time
 from collections import OrderedDict
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from agon.engine.guided import Matcher
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 _MOST_KEPT = 128
 _MOST_CHARACTERS = 64 * 1024
 _SECONDS = 3.0
-_MOST_TRIED = 200
+_THREADS = 4  # one that takes its time leaves the others to those who come behind it
+_EXPLAINING = 1.0  # seconds, for finding the place in a schema that cannot be followed
 # One space, or a new line with its indentation: a model that is not sure what comes next would otherwise write white
 # space until it may write no more.
 _JSON: "JsonCompileOptions" = {"whitespace_pattern": r"\x20|\x0A\x20{0,24}"}
@@ -38,8 +40,9 @@ class GrammarCounts:
 
 
 @dataclass(slots=True)
-class _Grammar:
-    """One guide's, while it is compiled and after; `began` is when its turn came, by the monotonic clock."""
+class Grammar:
+    """One guide's, while it is compiled and after; `began` is when its turn came, by the monotonic clock. Whoever holds
+    it need not care whether it is kept."""
 
     guide: Guide
     began: float | None = None
@@ -52,37 +55,44 @@ class _Grammar:
 
 
 class Grammars:
-    """One model's grammars. For one thread, but for the one that compiles: a large schema takes as long as a hundred
-    steps of a batch, which must not wait for it."""
+    """One model's grammars. For one thread, but for those that compile: a large schema takes as long as a hundred steps
+    of a batch, which must not wait for it."""
 
     def __init__(self, tokenizer: Tokenizer, vocabulary: int) -> None:
         self.counts = GrammarCounts()
         self._tokenizer = tokenizer
         self._vocabulary = vocabulary
         self._view: Any = None  # llguidance's, made with the first grammar: it takes a second for a large vocabulary
-        self._pool: ThreadPoolExecutor | None = None
-        self._kept: OrderedDict[Guide, _Grammar] = OrderedDict()
+        self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="agon-grammars")
+        self._lock = Lock()  # of what the threads share: the view and the counts
+        self._kept: OrderedDict[Guide, Grammar] = OrderedDict()
 
     @property
     def kept(self) -> int:
         """Grammars in memory."""
         return len(self._kept)
 
-    def ready(self, guide: Guide) -> bool:
-        """Whether `matcher` will answer at once. Starts to compile the guide if nobody has."""
-        return len(guide.source) > _MOST_CHARACTERS or self._find(guide).ready
+    def begin(self, guide: Guide) -> Grammar:
+        """A guide's grammar: one that is kept, or one that begins to be compiled."""
+        if len(guide.source) > _MOST_CHARACTERS:
+            what = f"the answer's format has {len(guide.source):,} characters; at most {_MOST_CHARACTERS:,} are taken"
+            refused = Grammar(guide)  # and not even kept
+            refused.start.set_exception(InvalidRequest(what, param="response_format"))
+            return refused
+        grammar = self._kept.get(guide)
+        if grammar is None:
+            grammar = self._kept[guide] = Grammar(guide)
+            self._pool.submit(self._compile, grammar)
+            self._make_room()
+        self._kept.move_to_end(guide)
+        return grammar
 
-    def matcher(self, guide: Guide, end_ids: frozenset[int]) -> Matcher:
-        """A fresh matcher for an answer that ends with one of `end_ids`. Waits if the guide is not `ready`.
+    def matcher(self, grammar: Grammar, end_ids: frozenset[int]) -> Matcher:
+        """A fresh matcher for an answer that ends with one of `end_ids`. Waits if the grammar is not `ready`.
 
         Raises `InvalidRequest` for a guide that cannot be followed, with the place in a schema where that is known.
         """
         self.counts.asked += 1
-        if len(guide.source) > _MOST_CHARACTERS:  # not even kept
-            self.counts.refused += 1
-            what = f"the answer's format has {len(guide.source):,} characters; at most {_MOST_CHARACTERS:,} are taken"
-            raise InvalidRequest(what, param="response_format")
-        grammar = self._find(guide)
         try:
             start = grammar.start.result(0 if grammar.ready else _SECONDS)
         except TimeoutError:
@@ -94,43 +104,34 @@ class Grammars:
             raise
         return Matcher(start, self._view, end_ids, self._vocabulary)
 
-    def wait(self, seconds: float) -> None:
-        """Wait until something more is compiled, for so long at most."""
-        wait([grammar.start for grammar in self._kept.values() if not grammar.ready][:1], seconds)
-
-    def _find(self, guide: Guide) -> _Grammar:
-        grammar = self._kept.get(guide)
-        if grammar is None:
-            grammar = self._kept[guide] = _Grammar(guide)
-            if self._pool is None:
-                self._pool = ThreadPoolExecutor(1, thread_name_prefix="agon-grammars")
-            self._pool.submit(self._compile, grammar)
-            self._make_room()
-        self._kept.move_to_end(guide)
-        return grammar
-
     def _make_room(self) -> None:
-        """Forget the least recently used, but none that is being compiled: whoever waits for it asks again, and would
-        find it forgotten each time if more are waited for than are kept."""
+        """Forget the least recently used, but none that is being compiled: who asks for it again shall find it."""
         finished = [guide for guide, grammar in self._kept.items() if grammar.ready]
         for guide in finished[: max(0, len(self._kept) - _MOST_KEPT)]:
             del self._kept[guide]
 
-    def _compile(self, grammar: _Grammar) -> None:
+    def _compile(self, grammar: Grammar) -> None:
         began = grammar.began = time.monotonic()
         try:
-            grammar.start.set_result(self._start_of(grammar.guide))
-            self.counts.compiled += 1
-        except Exception as error:
+            start, error = self._start_of(grammar.guide), None
+        except Exception as raised:
+            start, error = None, raised
+        with self._lock:
+            self.counts.compiled += error is None
+            self.counts.seconds += time.monotonic() - began
+        if error is None:
+            grammar.start.set_result(start)
+        else:
             grammar.start.set_exception(error)
-        self.counts.seconds += time.monotonic() - began
 
     def _start_of(self, guide: Guide) -> Any:
         """llguidance's matcher at the beginning of a guide's grammar. Raises `InvalidRequest`."""
         from llguidance import LLMatcher, LLTokenizer
 
-        if self._view is None:
-            self._view = LLTokenizer(self._tokenizer.serialised(), n_vocab=max(self._vocabulary, self._tokenizer.size))
+        with self._lock:
+            if self._view is None:
+                size = max(self._vocabulary, self._tokenizer.size)
+                self._view = LLTokenizer(self._tokenizer.serialised(), n_vocab=size)
         start = LLMatcher(self._view, grammar_of(guide), log_level=0)
         if start.is_error():
             raise InvalidRequest(_explained(guide, start.get_error(), self._view), param="response_format")
@@ -170,16 +171,16 @@ def _faulty(schema: Any, view: Any) -> str:
     """The JSON pointer of the innermost part of a schema that cannot be compiled by itself."""
     from llguidance import LLMatcher
 
-    path, part, tried, deeper = "#", schema, 0, True
+    path, part, deeper = "#", schema, True
+    until = time.monotonic() + _EXPLAINING
     while deeper:
         deeper = False
         for step, inner in _parts(part):
-            tried += 1
             alone = inner
             if isinstance(schema, dict) and isinstance(inner, dict):
                 alone = {name: schema[name] for name in ("$defs", "definitions") if name in schema} | inner
             source = json.dumps(alone)
-            if tried <= _MOST_TRIED and LLMatcher.validate_grammar(
+            if time.monotonic() < until and LLMatcher.validate_grammar(
                 LLMatcher.grammar_from_json_schema(source, overrides=_JSON), view
             ):
                 path, part, deeper = f"{path}/{step}", inner, True

@@ -7,7 +7,7 @@ from typing import Any
 from agon.engine.adapter import Adapter
 from agon.engine.contest import Contest
 from agon.engine.events import Tokens
-from agon.engine.grammars import Grammars
+from agon.engine.grammars import Grammar, Grammars
 from agon.engine.logprobs import unscored
 from agon.engine.model import LanguageModel
 from agon.engine.pages import root_of
@@ -15,8 +15,8 @@ from agon.engine.params import Request, is_plain
 from agon.engine.sampling import SamplingParams
 from agon.engine.sequence import Drawing, Group, Sequence
 from agon.engine.shaping import Penalties, Shape
-from agon.engine.tokenizer import Tokenizer
-from agon.errors import ContextTooLong, InvalidRequest
+from agon.engine.tokenizer import Tokenizer, too_long
+from agon.errors import InvalidRequest
 
 
 class Intake:
@@ -33,10 +33,15 @@ class Intake:
         self._arrivals = 0
 
     def open(
-        self, request: Request, prompt: list[int], adapter: Adapter | None, arrived_at: float
+        self,
+        request: Request,
+        prompt: list[int],
+        adapter: Adapter | None,
+        grammar: Grammar | None,
+        arrived_at: float,
     ) -> tuple[Group, list[Tokens]]:
-        """The group of a request whose prompt is these tokens, and the last events of choices that an earlier attempt
-        had ended without telling.
+        """The group of a request whose prompt is these tokens and whose guide is this grammar, and the last events of
+        choices that an earlier attempt had ended without telling.
 
         Raises `InvalidRequest` or `ContextTooLong` for what cannot be served.
         """
@@ -56,7 +61,7 @@ class Intake:
                 group.completion_tokens += len(_emitted(request, choice))
                 if choice < len(request.ended) and request.ended[choice] is not None:
                     continue
-            shape = self._shape(params, prompt, drawing)
+            shape = self._shape(params, prompt, drawing, grammar)
             group.open[choice] = Sequence(request.key, choice, order, prompt, drawing, root, adapter, shape, preface)
         ended = self._replay(group) if group.contest is None else []
         if group.open:
@@ -68,6 +73,8 @@ class Intake:
     def _check(self, request: Request, prompt: list[int]) -> None:
         if not prompt:
             raise InvalidRequest("the prompt has no tokens", param="prompt")
+        if len(prompt) >= self._context_length:
+            raise too_long(len(prompt), self._context_length, "prompt" if is_plain(request.prompt) else "messages")
         params = request.params
         for param, tokens in (
             ("prompt", chain(prompt, *request.emitted)),
@@ -79,11 +86,6 @@ class Intake:
                     raise InvalidRequest(
                         f"the token id {token} is not in the model's vocabulary of {self._vocabulary}", param=param
                     )
-        if len(prompt) >= self._context_length:
-            raise ContextTooLong(
-                f"the prompt has {len(prompt)} tokens, the model's context is {self._context_length} with the answer; "
-                "shorten the prompt", param="prompt" if is_plain(request.prompt) else "messages",
-            )  # fmt: skip
 
     def _drawing(self, request: Request, room: int) -> Drawing:
         params, default = request.params, self._defaults
@@ -102,12 +104,14 @@ class Intake:
             logprobs=_first(params.logprobs, 0) if params.drawn > params.n else params.logprobs,
         )
 
-    def _shape(self, params: SamplingParams, prompt: list[int], drawing: Drawing) -> Shape | None:
+    def _shape(
+        self, params: SamplingParams, prompt: list[int], drawing: Drawing, grammar: Grammar | None
+    ) -> Shape | None:
         repetition = _first(params.repetition_penalty, self._defaults.get("repetition_penalty"), 1.0)
         penalties = Penalties(repetition, params.presence_penalty, params.frequency_penalty)
-        if penalties == Penalties() and not params.logit_bias and not params.min_tokens and params.guide is None:
+        if penalties == Penalties() and not params.logit_bias and not params.min_tokens and grammar is None:
             return None
-        matcher = self._grammars.matcher(params.guide, drawing.end_ids) if params.guide else None
+        matcher = self._grammars.matcher(grammar, drawing.end_ids) if grammar is not None else None
         return Shape(prompt, penalties, params.logit_bias, params.min_tokens, drawing.end_ids, matcher)
 
     def _preface(self, request: Request, prompt: list[int]) -> str:

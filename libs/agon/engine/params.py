@@ -32,6 +32,19 @@ def is_plain(prompt: Prompt) -> bool:
     return isinstance(prompt, str) or (not isinstance(prompt, Conversation) and all(isinstance(t, int) for t in prompt))
 
 
+def characters(value: Any) -> int:
+    """How much text there is in a prompt, or in anything that a template may be given; token ids are none."""
+    if isinstance(value, str):
+        return len(value)
+    if isinstance(value, Conversation):
+        return sum(map(characters, (value.messages, value.tools, value.template_kwargs)))
+    if isinstance(value, Mapping):
+        return sum(map(characters, value.values()))
+    if isinstance(value, Sequence) and not (value and isinstance(value[0], int)):
+        return sum(map(characters, value))
+    return 0
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """One request. `emitted` and `ended` are what an earlier attempt has put out, per choice: this goes on behind."""

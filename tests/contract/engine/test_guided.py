@@ -2,6 +2,7 @@
 
 import json
 import re
+import threading
 import time
 from functools import cache
 from typing import Any
@@ -13,8 +14,9 @@ from jsonschema import Draft202012Validator
 
 from agon.engine import Engine, Guide, SamplingParams
 from agon.engine.detokenize import TextStream
-from agon.engine.events import Failed, Tokens
-from agon.engine.grammars import Grammars
+from agon.engine.events import Admitted, Failed, Tokens
+from agon.engine.grammars import Grammar, Grammars
+from agon.engine.guided import Matcher
 from agon.engine.params import Request
 from agon.errors import Cancelled, Expired, InvalidRequest
 from contract.engine.tiny import VOCABULARY, drain, make_engine, prompts_of, run, told_text, told_tokens
@@ -78,9 +80,14 @@ def test_whatever_the_schema_the_answer_is_valid_or_a_beginning(some: list[dict[
             assert is_a_beginning(params_, answer.token_ids), answer.text
 
 
+def matcher_of(guide: Guide) -> Matcher:
+    grammars = Grammars(engine().tokenizer, VOCABULARY)
+    return grammars.matcher(grammars.begin(guide), frozenset())
+
+
 def is_a_beginning(params: SamplingParams, tokens: list[int]) -> bool:
     assert params.guide is not None
-    matcher = Grammars(engine().tokenizer, VOCABULARY).matcher(params.guide, frozenset())
+    matcher = matcher_of(params.guide)
     for token in tokens:
         matcher.push(token)  # raises for one that does not fit
     return not matcher.finished
@@ -137,7 +144,7 @@ def test_a_stop_string_ends_an_answer_only_where_it_is_complete() -> None:
 
 
 def test_a_stop_string_that_comes_again_and_again_is_not_looked_for_in_the_whole_answer_each_time() -> None:
-    matcher = Grammars(engine().tokenizer, VOCABULARY).matcher(Guide.regex("[ab]{9,}c"), frozenset())
+    matcher = matcher_of(Guide.regex("[ab]{9,}c"))
     view, read = matcher._tokenizer, 0
 
     class Counting:
@@ -223,7 +230,7 @@ def test_a_grammar_is_compiled_once_and_only_so_many_are_kept(monkeypatch: pytes
     grammars = Grammars(engine().tokenizer, VOCABULARY)
     one, two, three = (Guide.choice(text) for text in ("one", "two", "three"))
     for guide in (one, two, one, three, one, two):
-        grammars.matcher(guide, frozenset())
+        grammars.matcher(grammars.begin(guide), frozenset())
     assert (grammars.counts.asked, grammars.counts.compiled, grammars.kept) == (6, 4, 2)
 
 
@@ -235,22 +242,56 @@ def test_more_grammars_may_be_waited_for_than_are_kept(monkeypatch: pytest.Monke
         busy.submit(Request(word, PROMPT, SamplingParams(guide=Guide.choice(word), max_tokens=20)))
     told = drain(busy)
     assert [told_text(told[word]) for word in words] == words
-    assert busy.grammars.counts.compiled == len(words)
+    assert busy.grammars.counts.compiled == len(words), "whoever waits for one holds it"
     assert busy.grammars.kept <= len(words)
+
+
+def test_a_grammar_that_takes_its_time_holds_up_none_of_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    grammars = Grammars(engine().tokenizer, VOCABULARY)
+    compile_, enough = grammars._start_of, threading.Event()
+
+    def start_of(guide: Guide) -> Any:
+        assert guide.source != "slow" or enough.wait(60)
+        return compile_(guide)
+
+    monkeypatch.setattr(grammars, "_start_of", start_of)
+    slow = grammars.begin(Guide.regex("slow"))
+    try:
+        for word in ("one", "two", "three"):
+            grammars.matcher(grammars.begin(Guide.choice(word)), frozenset())
+        assert not slow.start.done()
+    finally:
+        enough.set()
+
+
+def test_of_many_grammars_that_are_ready_at_once_a_step_takes_only_some(monkeypatch: pytest.MonkeyPatch) -> None:
+    crowded = make_engine()
+    ready = Grammar.ready
+    monkeypatch.setattr(Grammar, "ready", False)
+    params = SamplingParams(guide=Guide.choice("yes"), max_tokens=5)
+    for index in range(80):
+        crowded.submit(Request(str(index), PROMPT, params))
+    assert crowded.step() == []
+    monkeypatch.setattr(Grammar, "ready", ready)
+    admitted = [0]
+    while crowded.busy:
+        admitted.append(sum(isinstance(event, Admitted) for event in crowded.step()))
+    assert sum(admitted) == 80
+    assert max(admitted) == 32
 
 
 def test_a_guide_that_is_too_long_is_not_kept() -> None:
     grammars = Grammars(engine().tokenizer, VOCABULARY)
     long = Guide.regex("a" * 70_000)
-    assert grammars.ready(long)
+    assert grammars.begin(long).ready
     with pytest.raises(InvalidRequest, match="at most"):
-        grammars.matcher(long, frozenset())
+        grammars.matcher(grammars.begin(long), frozenset())
     assert (grammars.kept, grammars.counts.refused) == (0, 1)
 
 
 def test_a_deadline_passes_also_while_a_grammar_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     slow = make_engine()
-    monkeypatch.setattr(slow.grammars, "ready", lambda guide: False)
+    monkeypatch.setattr(Grammar, "ready", False)
     params = SamplingParams(guide=Guide.choice("yes"), max_tokens=5)
     slow.submit(Request("late", PROMPT, params, deadline=time.time() - 1))
     [failed] = drain(slow)["late"]
@@ -262,7 +303,7 @@ def test_a_request_waits_for_its_grammar_while_others_go_on_and_can_be_cancelled
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     slow = make_engine()
-    monkeypatch.setattr(slow.grammars, "ready", lambda guide: False)
+    monkeypatch.setattr(Grammar, "ready", False)
     slow.submit(Request("guided", PROMPT, SamplingParams(guide=Guide.choice("yes"), max_tokens=5)))
     slow.submit(Request("free", PROMPT, SamplingParams(max_tokens=3, ignore_eos=True, seed=1)))
     told = [event for _ in range(6) for event in slow.step()]
