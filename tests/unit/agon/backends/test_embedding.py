@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 
 from agon.backends.base import Admitted, Event, Failed, Finished, Job, Tokens
-from agon.backends.embedding import EmbeddingBackend
+from agon.backends.embedding import EmbeddingBackend, Encoder
 from agon.backends.spec import BackendSpec
 from agon.errors import Cancelled, ContextTooLong, Expired, InvalidRequest, SetupError
 from agon.messages import GenerationRequest, now
@@ -106,6 +106,7 @@ def test_a_resumed_request_computes_only_what_is_missing(backend: EmbeddingBacke
     ("wrong", "error", "says"),
     [
         (job("word " * 400), ContextTooLong, "402 tokens, this model takes 256"),
+        (job((10**6,) * 300), ContextTooLong, "300 tokens"),
         (job("x", dimensions=385), InvalidRequest, "384, not 385"),
         (job((10**6,)), InvalidRequest, "token id"),
         (job(""), InvalidRequest, "empty"),
@@ -122,6 +123,43 @@ def test_what_cannot_be_done_is_told(backend: EmbeddingBackend, wrong: Job, erro
     assert isinstance(end, Failed)
     assert isinstance(end.error, error)
     assert says in f"{end.error} {getattr(end.error, 'param', '')}"
+
+
+def test_what_cannot_fit_is_refused_before_it_is_cut_into_tokens(
+    backend: EmbeddingBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("it was encoded")
+
+    monkeypatch.setattr(type(backend.encoder._tokenizer), "encode", never)
+    [end] = run(backend, job("word " * 1_000_000))
+    assert isinstance(end, Failed)
+    assert isinstance(end.error, ContextTooLong)
+    assert "5,000,000 characters" in end.error.message
+
+
+def test_many_long_inputs_are_cut_into_tokens_step_by_step_and_hold_up_nobody_else_for_long(
+    backend: EmbeddingBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encode, cut = type(backend.encoder).encode, 0
+
+    def counting(self: Encoder, given: str | tuple[int, ...]) -> list[int]:
+        nonlocal cut
+        cut += len(given)
+        return encode(self, given)
+
+    monkeypatch.setattr(type(backend.encoder), "encode", counting)
+    text = "a " * 100 + " " * 9800  # many characters, few tokens
+    backend.submit(job(*[text] * 40, key="long"))
+    backend.submit(job("short", key="short"))
+    ends, each = [], []
+    while backend.idle_for() == 0:
+        before = cut
+        ends += [event.key for event in backend.step() if isinstance(event, Finished)]
+        each.append(cut - before)
+    assert sorted(ends) == ["default/long", "default/short"]
+    assert cut == 400_005
+    assert max(each) < 45_000
 
 
 def test_a_cancelled_request_ends(backend: EmbeddingBackend) -> None:
