@@ -7,6 +7,8 @@ from typing import Any
 
 from stack import percentile
 
+_TIE = 1e-4  # a logit's margin that the order of sums in 32-bit floats may turn
+
 
 @dataclass(frozen=True)
 class Spread:
@@ -75,7 +77,8 @@ def table(title: str, runs: Mapping[str, Figures], baseline: str) -> str:
             equal, margins = run.same_as(base)
             same = f"{equal}/{len(run.tokens)}"
             if margins:
-                same += f" (margins {margins[0]:.1e} to {margins[-1]:.1e})"
+                ties = sum(margin < _TIE for margin in margins)
+                same += f" (margins {margins[0]:.1e} to {margins[-1]:.1e}, {ties} below {_TIE:g})"
         lines.append(
             f"{label:42}{run.rate:8.0f}{run.rate / base.rate:7.2f}{first}{between}{run.raw['peak_mb']:9.0f}  {same}"
         )

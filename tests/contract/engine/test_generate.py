@@ -22,17 +22,22 @@ def test_a_small_pool_preempts_and_still_tells_the_same() -> None:
     assert tight.cache_used == 0
 
 
-def test_fp32_differs_from_generate_only_where_the_margin_is_tiny() -> None:
+def test_fp32_differs_from_generate_only_where_the_margin_is_tiny_which_is_counted() -> None:
     model = make_hf_model("llama", torch.float32)
     engine = make_engine("llama", torch.float32, page_size=16, max_batch_tokens=64)
     prompts = prompts_of(LENGTHS * 3)
     answers = engine.generate(prompts, SamplingParams(temperature=0, max_tokens=32, ignore_eos=True))
+    others = 0
     for prompt, answer in zip(prompts, answers, strict=True):
         with torch.inference_mode():
             logits = model(torch.tensor([prompt + answer.token_ids])).logits[0, len(prompt) - 1 : -1]
         best = logits.max(-1).values
         ours = logits.gather(-1, torch.tensor(answer.token_ids)[:, None])[:, 0]
         assert float((best - ours).max()) < 1e-4
+        others += int((best > ours).sum())
+    total = 32 * len(prompts)
+    print(f"{others} of {total} tokens are another one than the reference's, all where its margin is below 1e-4")
+    assert others <= total // 200
 
 
 def test_an_end_token_stops_and_is_not_shown() -> None:

@@ -6,7 +6,7 @@ import torch
 from agon.engine.events import Finished, Tokens
 from agon.engine.params import Request
 from agon.engine.sampling import SamplingParams
-from contract.engine.tiny import make_engine, prompts_of, run, told_text, told_tokens
+from contract.engine.tiny import make_engine, make_hf_model, make_hf_tokenizer, prompts_of, run, told_text, told_tokens
 
 PROMPT = prompts_of((19,))[0]
 STOPPED = SamplingParams(temperature=1, seed=3, max_tokens=24, stop=("qu", "\ufffd\ufffd", "th"), ignore_eos=True)
@@ -73,15 +73,24 @@ def test_a_resumed_request_whose_choices_have_all_ended_only_finishes() -> None:
 
 
 def test_in_bfloat16_every_sent_token_is_kept_and_the_rest_goes_on_behind_them() -> None:
-    engine = make_engine(dtype=torch.bfloat16, page_size=4)
-    params = SamplingParams(temperature=1, seed=5, max_tokens=20, ignore_eos=True)
-    whole = told_tokens(run(engine, Request("r", PROMPT, params))["r"])
+    params = SamplingParams(temperature=0, max_tokens=20, ignore_eos=True)
+    first = run(make_engine(dtype=torch.bfloat16, page_size=4), Request("r", PROMPT, params))["r"]
+    whole = [event for event in first if isinstance(event, Tokens)]
+    model = make_hf_model("llama", torch.bfloat16)
     for cut in (1, 7, 19):
-        events = run(
-            make_engine(dtype=torch.bfloat16, page_size=4), Request("r", PROMPT, params, (tuple(whole[:cut]),))
-        )
-        told = [event for event in events["r"] if isinstance(event, Tokens)]
+        kept = told_tokens(whole[:cut])
+        events = run(make_engine(dtype=torch.bfloat16, page_size=4), Request("r", PROMPT, params, (tuple(kept),)))["r"]
+        told = [event for event in events if isinstance(event, Tokens)]
         assert [event.at for event in told] == list(range(cut, 20))
-        end = events["r"][-1]
+        end = events[-1]
         assert isinstance(end, Finished)
         assert end.completion_tokens == 20
+        # What was sent, and what is sent now, are one answer: its text is that of its tokens, ...
+        tokens = kept + told_tokens(told)
+        text = make_hf_tokenizer().decode(tokens, skip_special_tokens=True)
+        assert told_text(whole[:cut]) + told_text(told) == text
+        # ... and each new token is the best one behind those before it, as far as 8 bits tell.
+        with torch.inference_mode():
+            logits = model(torch.tensor([PROMPT + tokens])).logits[0, len(PROMPT) - 1 : -1].float()[cut:]
+        ours = logits.gather(-1, torch.tensor(tokens[cut:])[:, None])[:, 0]
+        assert float((logits.max(-1).values - ours).max()) <= float(logits.abs().max()) * 2**-6
