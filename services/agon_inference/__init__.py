@@ -9,7 +9,8 @@
 | `intake`       | deliveries: decoded, claimed at the gate, started, parked or moved aside     |
 | `flow`         | how much is read from Kafka                                                 |
 | `models`       | backends: loaded and run                                                    |
-| `registration` | a worker's models on the registry topic                                     |
+| `adapters`     | adapters that the registry names: loaded and dropped while it runs          |
+| `model_topics` | the topics of a worker's models                                             |
 | `held`         | a request of ours: events become entries, the gate's answers judge them      |
 | `transcript`   | what a request's list says, and what is left to do                          |
 | `writer`       | entries become frames at the gate                                           |

@@ -10,13 +10,14 @@ import uvloop
 from aiokafka.errors import KafkaError
 
 from agon.backends import BackendSpec
+from agon.bus import registry
 from agon.bus.clients import started_producer
 from agon.errors import SetupError
 from agon.health import serve_health
 from agon.stream.connection import connect
 from agon.telemetry import Metrics, configure_logging
+from agon_inference.model_topics import make_topics
 from agon_inference.models import cards, load_backends
-from agon_inference.registration import make_topics, register
 from agon_inference.settings import InferenceSettings
 from agon_inference.unused import leave_out_unused
 from agon_inference.worker import Worker
@@ -43,7 +44,7 @@ async def serve(settings: InferenceSettings) -> None:
         backends = await load_backends(wanted)
         await make_topics(settings, backends)
         producer = await stack.enter_async_context(started_producer(settings))
-        await register(settings, producer, cards(backends.values()))
+        await registry.register(settings, producer, cards(backends.values()))
         redis = connect(settings.redis_url)
         stack.push_async_callback(redis.aclose)
         worker = Worker(settings, backends, redis, producer, metrics)

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from redis.asyncio import Redis
 
@@ -18,11 +18,20 @@ _LISTEN_SECONDS = 5.0
 
 
 class Control:
-    """Listens on the control channels of this worker's models, and again after Redis was away."""
+    """Listens on the control channels of this worker's models, and again after Redis was away. `models` tells them:
+    those that have come are listened for within seconds."""
 
-    def __init__(self, redis: Redis, keys: Keys, models: Iterable[str], held: dict[str, Held], writer: Writer) -> None:
+    def __init__(
+        self,
+        redis: Redis,
+        keys: Keys,
+        models: Callable[[], Iterable[str]],
+        held: dict[str, Held],
+        writer: Writer,
+    ) -> None:
         self._redis = redis
-        self._channels = [keys.control(model) for model in models]
+        self._keys = keys
+        self._models = models
         self._held = held
         self._writer = writer
 
@@ -36,8 +45,11 @@ class Control:
 
     async def _listen(self) -> None:
         async with self._redis.pubsub(ignore_subscribe_messages=True) as pubsub:
-            await pubsub.subscribe(*self._channels)
+            heard: set[str] = set()
             while True:
+                if new := {self._keys.control(model) for model in self._models()} - heard:
+                    await pubsub.subscribe(*new)
+                    heard |= new
                 message = await pubsub.get_message(timeout=_LISTEN_SECONDS)
                 if message is None:
                     await pubsub.ping()  # a connection that is half dead is noticed, and opened anew

@@ -79,7 +79,9 @@ class Models:
 
     def __init__(self, backends: Mapping[str, Backend], emit: Emit, push: Emit) -> None:
         self._backends = dict(backends)
-        self._hosts = {card.model: card.host for card in cards(backends.values())}
+        self.cards = {card.model: card for card in cards(backends.values())}
+        """Of all that is or was served: requests under an adapter that was dropped may still run."""
+        self._served = dict.fromkeys(self.cards)
         self._push = push
         stepped = {model: backend for model, backend in backends.items() if isinstance(backend, SteppedBackend)}
         self._stepped = frozenset(stepped)
@@ -95,21 +97,41 @@ class Models:
     @property
     def names(self) -> tuple[str, ...]:
         """All that is served, adapters too."""
-        return tuple(self._hosts)
+        return tuple(self._served)
 
     def host(self, model: str) -> str:
-        """The model whose topics take requests for this one."""
-        return self._hosts[model]
+        """The model whose topics take requests for this one, also if it was dropped."""
+        return self.cards[model].host
 
     def serves(self, model: str, host: str) -> bool:
         """Whether requests for a model belong on the topics of `host`."""
-        return self._hosts.get(model) == host
+        return model in self._served and self.cards[model].host == host
 
     def resumable(self, model: str) -> bool:
         return self._backends[self.host(model)].resumable
 
     def load(self, model: str) -> Load:
         return self._backends[self.host(model)].load()
+
+    async def load_adapter(self, card: ModelCard) -> None:
+        """Serve an adapter of one of the hosts. Raises `SetupError` when it cannot be, or is not what its card says."""
+        backend = self._backends[card.host]
+        if not isinstance(backend, AdaptableBackend):
+            raise SetupError(f"its base `{card.host}` is not run by an engine here")
+        await asyncio.to_thread(backend.load_adapter, card.model, card.source or "")
+        found = backend.adapters[card.model].digest
+        if found != card.digest:
+            backend.drop_adapter(card.model)
+            raise SetupError(f"it is registered as {card.digest[:23]}…, and {card.source} holds {found[:23]}…")
+        self.cards[card.model] = card
+        self._served[card.model] = None
+
+    def drop_adapter(self, model: str) -> None:
+        """Take no more requests for an adapter; those that run go on to their end."""
+        backend = self._backends[self.host(model)]
+        assert isinstance(backend, AdaptableBackend)
+        del self._served[model]
+        backend.drop_adapter(model)
 
     async def start(self) -> None:
         self._compute.start()

@@ -21,6 +21,7 @@ from agon.stream.gate import Gate
 from agon.stream.heartbeat import Load, Report, WorkerHeartbeat
 from agon.telemetry import Metrics
 from agon.topics import slug
+from agon_inference.adapters import Adapters
 from agon_inference.control import Control
 from agon_inference.decoding import Limits
 from agon_inference.ending import Ending
@@ -28,7 +29,7 @@ from agon_inference.flow import Flow, Hands
 from agon_inference.held import Held
 from agon_inference.intake import Intake
 from agon_inference.meter import LoadMeter
-from agon_inference.models import Models, cards
+from agon_inference.models import Models
 from agon_inference.retrying import AWAY, Patience
 from agon_inference.settings import InferenceSettings
 from agon_inference.watching import Watch
@@ -69,6 +70,10 @@ class Worker:
         owner = self.heartbeat.owner
         gate = Gate(redis, settings.keys)
         self._patience = Patience(settings.retry_interval, settings.call_timeout)
+        self._writer = Writer(gate, owner, self.held, self._patience, metrics, ended=self._ended, fenced=self._fenced)
+        self._models = Models(backends, self._writer.emit, self._writer.push)
+        self._writer.attach(self._models)
+        self._adapters = Adapters(settings, self._models)
         self._ending = Ending(
             gate,
             producer,
@@ -77,14 +82,9 @@ class Worker:
             self._patience,
             metrics,
             max_bytes=settings.max_completion_bytes,
-            cards={card.model: card for card in cards(backends.values())},
+            cards=self._models.cards,
             forget=self._forget,
         )
-        self._writer = Writer(
-            gate, owner, self.held, self._patience, metrics, ended=self._ending.end, fenced=self._fenced
-        )
-        self._models = Models(backends, self._writer.emit, self._writer.push)
-        self._writer.attach(self._models)
         self._intake = Intake(
             gate,
             owner,
@@ -99,7 +99,7 @@ class Worker:
             changed=self._adjust,
         )
         self._watch = Watch(redis, settings.keys, self.held, self._writer, settings, self._look)
-        self._control = Control(redis, settings.keys, self._models.names, self.held, self._writer)
+        self._control = Control(redis, settings.keys, lambda: self._models.names, self.held, self._writer)
         self._broker = make_broker(settings)
         self._flows = {model: self._subscribe(model, producer) for model in self._models.hosts}
 
@@ -109,7 +109,9 @@ class Worker:
         """Be alive, then able, then reading."""
         await asyncio.to_thread(self.heartbeat.start)
         await self._models.start()
-        self._start(self._writer.run(), self._watch.run(), self._control.run())
+        self._start(self._writer.run(), self._watch.run(), self._control.run(), self._adapters.run())
+        # Requests for adapters may be on the topics already.
+        await _at_most(self._settings.startup_timeout, self._adapters.settled.wait())
         await self._broker.start()
         self._start(self._ending.broken())
         (self._reading,) = self._start(self._intake.run())
@@ -211,6 +213,9 @@ class Worker:
         if not self.held:
             self._empty.set()
         self._adjust()
+
+    def _ended(self, held: Held) -> None:
+        self._ending.end(held)
 
     def _fenced(self, held: Held) -> None:
         """Another worker has it. Its record may still be ours to finish, once that worker has."""

@@ -25,6 +25,8 @@ class Model(BaseModel):
     context_length: int
     """Tokens of prompt and answer together."""
     parameters: int | None
+    base: str | None
+    """The model that this one is an adapter of."""
 
     @classmethod
     def of(cls, card: ModelCard) -> "Model":
@@ -34,6 +36,7 @@ class Model(BaseModel):
             owned_by=card.owned_by,
             context_length=card.context_length,
             parameters=card.parameters,
+            base=card.base,
         )
 
 

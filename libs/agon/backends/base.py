@@ -139,6 +139,9 @@ class AdaptableBackend(Backend, Protocol):
     def load_adapter(self, name: str, source: str) -> None:
         """Read an adapter (a folder or hub id) under its public name. Blocks; raises `SetupError` with the reason."""
 
+    def drop_adapter(self, name: str) -> None:
+        """Take no more jobs for an adapter; those that it has go on. Raises `ModelNotFound`."""
+
 
 @runtime_checkable
 class PushingBackend(Backend, Protocol):

@@ -9,13 +9,14 @@ from typing import Any, Self
 
 from jinja2 import TemplateError
 
+from agon.backends.adapters import adapter_card
 from agon.backends.base import Event, Failed, Job, Load
 from agon.backends.tool_guides import tool_grammar
 from agon.dialects import ReasoningStyle, reasoning_style, tool_format
 from agon.engine import Conversation, Guide, Limits, Request, SamplingParams
-from agon.engine.adapter import CONFIG, adapter_digest
 from agon.engine.engine import Engine
-from agon.engine.hub import FILES, resolve
+from agon.engine.hub import ADAPTER_CONFIG, FILES, resolve
+from agon.engine.int8 import input_bits
 from agon.engine.params import Prompt
 from agon.engine.runner import dtype_for
 from agon.errors import InvalidRequest
@@ -24,6 +25,7 @@ from agon.messages.formats import ChoiceFormat, GrammarFormat, JsonObjectFormat,
 
 _PRIORITIES = {"interactive": 0, "batch": 1}
 _BLOCK = 1024 * 1024
+_PREPARING = 0.005  # seconds until a prompt or a grammar is looked for again; other models compute meanwhile
 _file_digests: dict[tuple[Path, int, int], bytes] = {}
 
 
@@ -72,7 +74,7 @@ class EngineBackend:
         engine = Engine.from_pretrained(folder, limits, dtype=dtype, device=device)
         card = ModelCard(
             model=model,
-            digest=folder_digest(folder, dtype),
+            digest=folder_digest(folder, f"int8 of {input_bits()}-bit inputs" if dtype == "int8" else dtype),
             backend="engine",
             context_length=engine.context_length,
             parameters=engine.model.parameters,
@@ -92,11 +94,13 @@ class EngineBackend:
         return self._adapters
 
     def load_adapter(self, name: str, source: str) -> None:
-        folder = resolve(source, CONFIG)
+        folder = resolve(source, ADAPTER_CONFIG)
         self.engine.load_adapter(name, folder)
-        digest = hashlib.sha256(f"{self._card.digest}\0{adapter_digest(folder)}".encode()).hexdigest()
-        changes = {"model": name, "base": self._card.model, "digest": f"sha256:{digest}", "created_at": now()}
-        self._adapters[name] = self._card.model_copy(update=changes)
+        self._adapters[name] = adapter_card(name, self._card, folder)
+
+    def drop_adapter(self, name: str) -> None:
+        self.engine.drop_adapter(name)
+        del self._adapters[name]
 
     def submit(self, job: Job) -> None:
         try:
@@ -124,6 +128,8 @@ class EngineBackend:
         return [*refused, *self.engine.step()]
 
     def idle_for(self) -> float | None:
+        if not self._refused and self.engine.preparing:
+            return _PREPARING
         return 0.0 if self._refused or self.engine.busy else None
 
 

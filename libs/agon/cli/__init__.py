@@ -16,6 +16,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "status": ("agon.cli.status:status", "What runs here, and where it answers."),
     "chat": ("agon.cli.chat:chat", "A conversation in the terminal, tokens as they come."),
     "models": ("agon.cli.models:models", "What exists, what is served, by which workers, with what capacity."),
+    "adapters": ("agon.cli.adapters:adapters", "Load and drop fine-tuned adapters while workers run."),
     "simulate": ("agon.cli.simulate:simulate", "Rule-based voters judge real answers and fill the board."),
     "rank": ("agon.cli.rank.command:rank", "A leaderboard from any table of votes, no services needed."),
     "arenas": ("agon.cli.arenas:arenas", "Show and set what is decided about each arena."),

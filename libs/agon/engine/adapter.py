@@ -5,7 +5,6 @@ alpha / sqrt(r) (Kalajdzievski, 2023, equation 11). DoRA (Liu et al., 2024, equa
 learned length: a factor per output, which is computed here once.
 """
 
-import hashlib
 import json
 import math
 import re
@@ -17,9 +16,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from agon.engine.hub import ADAPTER_CONFIG, ADAPTER_WEIGHTS, adapter_digest
 from agon.errors import SetupError
 
-CONFIG, WEIGHTS, PICKLE = "adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"
+_PICKLE = "adapter_model.bin"
 _PREFIX = "base_model.model."
 _PARTS = {"lora_A.weight": "a", "lora_B.weight": "b", "lora_magnitude_vector": "magnitude"}
 
@@ -79,24 +79,14 @@ def read_adapter(name: str, folder: Path, layers: Mapping[str, torch.nn.Linear],
     return Adapter(name, adapter_digest(folder), rank, deltas)
 
 
-def adapter_digest(folder: Path) -> str:
-    """SHA-256, hex, of an adapter's configuration and weights."""
-    whole = hashlib.sha256()
-    for file in (CONFIG, WEIGHTS):
-        whole.update(f"\0{file}\0".encode())
-        with (folder / file).open("rb") as stream:
-            whole.update(hashlib.file_digest(stream, "sha256").digest())
-    return whole.hexdigest()
-
-
 def _config(folder: Path, what: str) -> dict[str, Any]:
-    if not (folder / CONFIG).is_file():
-        raise SetupError(f"{what} is no adapter: the folder has no {CONFIG}")
+    if not (folder / ADAPTER_CONFIG).is_file():
+        raise SetupError(f"{what} is no adapter: the folder has no {ADAPTER_CONFIG}")
     try:
-        config = json.loads((folder / CONFIG).read_text())
+        config = json.loads((folder / ADAPTER_CONFIG).read_text())
         kind = config.get("peft_type")
     except (OSError, ValueError, AttributeError) as error:
-        raise SetupError(f"{what} is broken: {CONFIG} cannot be read: {error}") from error
+        raise SetupError(f"{what} is broken: {ADAPTER_CONFIG} cannot be read: {error}") from error
     if kind != "LORA":
         raise SetupError(f"{what} is of type {kind}; LoRA, rsLoRA and DoRA are served")
     if config.get("init_lora_weights") not in _STARTS:
@@ -116,14 +106,14 @@ def _tensors(folder: Path, what: str) -> dict[str, Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    if not (folder / WEIGHTS).is_file():
-        if (folder / PICKLE).is_file():
-            raise SetupError(f"{what} is a pickle, which may run code when it is read; save it as {WEIGHTS}")
-        raise SetupError(f"{what} has no {WEIGHTS}")
+    if not (folder / ADAPTER_WEIGHTS).is_file():
+        if (folder / _PICKLE).is_file():
+            raise SetupError(f"{what} is a pickle, which may run code when it is read; save it as {ADAPTER_WEIGHTS}")
+        raise SetupError(f"{what} has no {ADAPTER_WEIGHTS}")
     try:
-        return load_file(folder / WEIGHTS)
+        return load_file(folder / ADAPTER_WEIGHTS)
     except (SafetensorError, OSError) as error:
-        raise SetupError(f"{what} is broken: {WEIGHTS} cannot be read: {error}") from error
+        raise SetupError(f"{what} is broken: {ADAPTER_WEIGHTS} cannot be read: {error}") from error
 
 
 def _place(key: str, what: str) -> tuple[str, str]:

@@ -1,11 +1,13 @@
 """Where a model's files are: a folder, or a snapshot of a hub repository in the user's cache."""
 
+import hashlib
 from pathlib import Path
 
 from agon.errors import SetupError
 
 # What decides an answer, and nothing else: no pickles, no copies of the weights in other formats.
 FILES = ("*.safetensors", "*.safetensors.index.json", "*.json", "*.jinja", "*.txt", "tokenizer.model")
+ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _IGNORED = ("consolidated*", "original/*", "*/*")
 
 
@@ -38,3 +40,13 @@ def resolve(source: str | Path, marker: str = "config.json") -> Path:
     except Exception as error:  # the hub's client raises whatever its transport does
         first = (str(error) or type(error).__name__).strip().splitlines()[0]
         raise SetupError(f"the model {source} cannot be fetched from the hub: {first}") from error
+
+
+def adapter_digest(folder: Path) -> str:
+    """SHA-256, hex, of an adapter's configuration and weights. Raises `OSError` without them."""
+    whole = hashlib.sha256()
+    for file in (ADAPTER_CONFIG, ADAPTER_WEIGHTS):
+        whole.update(f"\0{file}\0".encode())
+        with (folder / file).open("rb") as stream:
+            whole.update(hashlib.file_digest(stream, "sha256").digest())
+    return whole.hexdigest()

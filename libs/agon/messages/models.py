@@ -28,6 +28,8 @@ class ModelCard(Message):
     context_length: Annotated[int, Field(ge=1)]
     base: ModelName | None = None
     """The model that this one adapts, whose topics and workers take its requests; None for a model of its own."""
+    source: str | None = None
+    """Where workers of its base find an adapter, a folder or hub id; None where each is told by its own settings."""
     parameters: Annotated[int, Field(ge=0)] | None = None
     dtype: str | None = None
     kinds: tuple[Kind, ...] = ("chat", "completion")

@@ -16,15 +16,16 @@ async def record(connection: Connection, cards: Sequence[ModelCard]) -> None:
     await connection.executemany(
         """
         INSERT INTO agon.models AS m
-            (model, digest, state, backend, owned_by, description, context_length, parameters, dtype, arena, created_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+            (model, digest, state, backend, owned_by, description, context_length, parameters, dtype, arena, created_at,
+             base)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
         ON CONFLICT (tenant, model) DO UPDATE SET
             digest = $2, state = $3, backend = $4, owned_by = $5, description = $6, context_length = $7,
-            parameters = $8, dtype = $9, arena = $10, recorded_at = now()
+            parameters = $8, dtype = $9, arena = $10, base = $12, recorded_at = now()
         """,
         [
             (c.model, c.digest, c.state, c.backend, c.owned_by, c.description, c.context_length, c.parameters, c.dtype,
-             c.arena, first[c.model].created_at)
+             c.arena, first[c.model].created_at, c.base)
             for c in newest.values()
         ],
     )  # fmt: skip

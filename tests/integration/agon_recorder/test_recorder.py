@@ -126,13 +126,13 @@ async def test_the_newest_card_of_a_model_is_kept(
         model="nano", digest="d1", backend="engine", context_length=512, parameters=6_000_000, created_at=BEGAN
     )
     later = card.model_copy(update={"digest": "d2", "state": "withdrawn", "created_at": BEGAN + timedelta(hours=1)})
-    other = card.model_copy(update={"model": "other/model"})
+    other = card.model_copy(update={"model": "other/model", "base": "nano"})
     for each in (card, later, other):
         await producer.send_and_wait(place.topics.models, each.encode(), key=each.model.encode())
     found = await rows(place, "SELECT * FROM analytics.models ORDER BY model", 2)
-    assert [(row["model"], row["digest"], row["state"]) for row in found] == [
-        ("nano", "d2", "withdrawn"),
-        ("other/model", "d1", "active"),
+    assert [(row["model"], row["digest"], row["state"], row["base"]) for row in found] == [
+        ("nano", "d2", "withdrawn", None),
+        ("other/model", "d1", "active", "nano"),
     ]
     assert found[0]["created_at"] == BEGAN
 

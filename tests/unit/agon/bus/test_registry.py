@@ -2,9 +2,9 @@
 
 import pytest
 
+from agon.bus.registry import decide
 from agon.errors import SetupError
 from agon.messages import ModelCard, now
-from agon_inference.registration import decide
 
 CARD = ModelCard(model="m", digest="sha256:one", backend="scripted", context_length=10, created_at=now())
 
