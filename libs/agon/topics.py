@@ -101,6 +101,19 @@ class Keys:
         stem = f"{self.prefix}lim:{{{tenant}/{key_id}}}"
         return f"{stem}:window", f"{stem}:held", f"{stem}:leases", f"{stem}:spent"
 
+    def promise(self, tenant: str, key: str) -> str:
+        """String: the request that a client's idempotency key stands for; `key` is its hash."""
+        return f"{self.prefix}idem:{{{tenant}/{key}}}"
+
+    def kept(self, tenant: str, request_id: str) -> str:
+        """List: the frames of an ended request that may be told again."""
+        return f"{self.request(tenant, request_id)}:kept"
+
+    @property
+    def all_kept(self) -> str:
+        """Sorted set: the names of those lists, by the time at which they were kept."""
+        return f"{self.prefix}kept"
+
     def worker(self, worker: str) -> str:
         """String, 5 s to live: a worker incarnation is alive, with its load and partitions as JSON."""
         return f"{self.prefix}worker:{worker}"

@@ -5,6 +5,7 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -18,6 +19,7 @@ from agon_ingress.client import ClientGone, while_connected
 from agon_ingress.errors import error_response, from_end, from_exception
 from agon_ingress.generation import Generation
 from agon_ingress.house import House
+from agon_ingress.repeating import Repeatable
 from agon_ingress.several import Several
 from agon_ingress.telling import Streamed, Whole
 
@@ -33,8 +35,11 @@ class Order:
     """Requests with the same go to the same worker."""
     headers: Mapping[str, str]
     """For the answer's head."""
+    until: datetime
+    """The client waits no longer."""
     allowance: Allowance = UNLIMITED
     """Settled by the answer."""
+    repeatable: Repeatable | None = None
 
 
 class Answer(Response):
@@ -52,7 +57,7 @@ class Answer(Response):
         self._extra_headers = [(name.encode(), value.encode()) for name, value in order.headers.items()]
         self._begun = False
         self._ends: dict[int, End] = {}
-        self._sent: list[GenerationRequest] = []
+        self._sent: list[Generation] = []
         self._cost = [0] * len(order.requests)
         """Tokens of each request: as seen so far, and as the engine says once it has ended."""
         self._counted: set[int] = set()
@@ -70,13 +75,18 @@ class Answer(Response):
                 raise
             await self._break_off(send, from_exception(error))
         finally:
-            unheard = [(one, self._cost[i]) for i, one in enumerate(self._sent) if i not in self._counted]
-            self._order.allowance.settle(sum(self._cost[i] for i in self._counted), unheard)
+            self._settle()
+
+    def _settle(self) -> None:
+        """What this answer has sent is paid for, whether its client stayed or not."""
+        paid = {index: one.request for index, one in enumerate(self._sent) if not one.again}
+        unheard = [(one, self._cost[index]) for index, one in paid.items() if index not in self._counted]
+        self._order.allowance.settle(sum(self._cost[index] for index in paid.keys() & self._counted), unheard)
+        if self._order.repeatable is not None:
+            self._house.repeating.keep_after(list(paid.values()))
 
     async def _in_time(self, send: Send) -> None:
-        deadline = self._requests[0].deadline
-        assert deadline is not None
-        left = deadline - now() + self._house.settings.deadline_grace
+        left = self._order.until - now() + self._house.settings.deadline_grace
         try:
             async with asyncio.timeout(left.total_seconds()) as limit, self._submitted() as several:
                 await self._answer(several, send)
@@ -88,12 +98,11 @@ class Answer(Response):
     @contextlib.asynccontextmanager
     async def _submitted(self) -> AsyncIterator[Several]:
         """All requests, on their way. If one can't be sent, those before it are stopped."""
-        generations: list[Generation] = []
-        async with Several(generations) as several:
+        again = self._order.repeatable is not None and not self._order.repeatable.first
+        submit = self._house.submit_again if again else self._house.submit
+        async with Several(self._sent) as several:
             for request in self._requests:
-                generation = await self._house.submit(request, conversation=self._order.conversation)
-                generations.append(generation)
-                self._sent.append(generation.request)
+                self._sent.append(await submit(request, conversation=self._order.conversation))
             yield several
 
     def _heard(self, frames: Iterable[tuple[int, Frame]]) -> Iterable[tuple[int, Delta]]:

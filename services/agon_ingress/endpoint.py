@@ -2,7 +2,7 @@
 `docs/api.md`; all of it but `respond` is pure."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Generic, TypeVar
 
@@ -10,11 +10,13 @@ from fastapi import Request, Response
 from pydantic import BaseModel
 
 from agon.messages import GenerationRequest, ModelCard, now
+from agon_ingress.allowances import UNLIMITED
 from agon_ingress.answers import Order, StreamedAnswer, WholeAnswer
-from agon_ingress.callers import caller_of
+from agon_ingress.callers import Caller, caller_of
 from agon_ingress.house import House
 from agon_ingress.policy import Asked
 from agon_ingress.receiving import receive
+from agon_ingress.repeating import Repeatable
 from agon_ingress.response_items import Items
 from agon_ingress.settings import IngressSettings
 from agon_ingress.telling import Head, Streamed, Whole
@@ -98,22 +100,45 @@ class Endpoint(Generic[A]):
         caller.check_model(model)
         ask = self.ask(model, request.state.request_id, caller.tenant, now() + patience, house)
         ask = await self.recall(asked, ask, house)
-        generations = self.generations(asked, ask)
-        if house.settings.test_mode and (script := request.headers.get(SCRIPT_HEADER)) is not None:
-            generations = [
-                one.model_copy(update={"metadata": {**one.metadata, SCRIPT_KEY: script}}) for one in generations
-            ]
-        conversation = self.conversation(asked)
+        until, script = ask.deadline, request.headers.get(SCRIPT_HEADER)
+        generations = self._commands(asked, ask, script)
+        repeatable = await house.repeating.promised(request, self.path, ask.began, ask.deadline)
+        if repeatable is not None:
+            ask = self._as_promised(ask, repeatable)
+            generations = [repeatable.pinned(one) for one in self._commands(asked, ask, script)]
+            headers |= repeatable.headers
         streamed = self.streamed(asked, ask)
         whole = None if streamed else self.whole(asked, ask)
-        allowance = await house.allowances.reserve(caller, generations, len(await request.body()), ask.card)
-        order = Order(generations, conversation, {**headers, **allowance.headers}, allowance)
-        try:
-            await self.keep(asked, ask, house)
-        except BaseException:
-            allowance.settle(0)
-            raise
+        order = Order(generations, self.conversation(asked), headers, until, repeatable=repeatable)
+        order = await self._take_on(order, caller, asked, ask, house, len(await request.body()))
         if streamed:
             return StreamedAnswer(house, order, streamed)
         assert whole is not None
         return WholeAnswer(house, order, whole)
+
+    def _commands(self, asked: A, ask: Ask, script: str | None) -> Sequence[GenerationRequest]:
+        """In test mode a script goes with them."""
+        generations = self.generations(asked, ask)
+        if script is None or not ask.settings.test_mode:
+            return generations
+        return [one.model_copy(update={"metadata": {**one.metadata, SCRIPT_KEY: script}}) for one in generations]
+
+    def _as_promised(self, ask: Ask, repeatable: Repeatable) -> Ask:
+        """The same, as it was asked first."""
+        created = int(repeatable.began.timestamp())
+        head = replace(ask.head, id=f"{self.prefix}{repeatable.promise.name}", created=created)
+        return replace(ask, head=head, began=repeatable.began, deadline=repeatable.deadline)
+
+    async def _take_on(self, order: Order, caller: Caller, asked: A, ask: Ask, house: House, size: int) -> Order:
+        """What comes before anything goes out: reserve what it may need, and keep what is to be kept."""
+        allowance, repeatable = UNLIMITED, order.repeatable
+        try:
+            allowance = await house.allowances.reserve(caller, order.requests, size, ask.card)
+            if repeatable is None or repeatable.first:
+                await self.keep(asked, ask, house)
+        except BaseException:
+            allowance.settle(0)
+            if repeatable is not None and repeatable.first:
+                await house.repeating.withdraw(repeatable)
+            raise
+        return replace(order, headers={**order.headers, **allowance.headers}, allowance=allowance)

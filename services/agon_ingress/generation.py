@@ -2,11 +2,22 @@
 
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Protocol
 
 from agon.errors import StreamLost
 from agon.messages import GenerationRequest
 from agon.stream.frames import Frame
-from agon.stream.subscriber import Stream
+
+
+class Frames(Protocol):
+    """Where the frames come from: a stream, or what is kept of one."""
+
+    @property
+    def ended(self) -> bool: ...
+
+    async def take(self, patience: float = math.inf) -> list[Frame]: ...
+
+    async def close(self) -> None: ...
 
 
 class Generation:
@@ -18,11 +29,14 @@ class Generation:
     def __init__(
         self,
         request: GenerationRequest,
-        stream: Stream,
+        stream: Frames,
         abandon: Callable[[GenerationRequest], Awaitable[None]],
         leave: Callable[[], None],
+        again: bool = False,
     ) -> None:
         self.request = request
+        self.again = again
+        """Sent by another, who is told what it costs."""
         self.ended = False
         self._stream = stream
         self._abandon = abandon

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import re
 import secrets
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +20,8 @@ from agon.stream.connection import connect, memory_pressure
 from agon.stream.gate import Gate
 from agon.stream.heartbeat import IngressHeartbeat
 from agon.stream.limits import RateLimits
-from agon.stream.subscriber import Subscriber
+from agon.stream.repeats import Repeats
+from agon.stream.subscriber import Stream, Subscriber
 from agon.telemetry import Metrics
 from agon_ingress.admission import Admission
 from agon_ingress.allowances import Allowances
@@ -29,6 +30,7 @@ from agon_ingress.health import Health
 from agon_ingress.kafka import Producer
 from agon_ingress.keyring import Keyring
 from agon_ingress.registry import Registry
+from agon_ingress.repeating import Repeating
 from agon_ingress.settings import IngressSettings
 
 log = logging.getLogger(__name__)
@@ -53,6 +55,7 @@ class House:
     admission: Admission
     keyring: Keyring
     allowances: Allowances
+    repeating: Repeating
     metrics: Metrics
     uploads: int = 0
     """Files that are being taken in."""
@@ -67,12 +70,30 @@ class House:
         self.health.require("redis", "kafka")
         self.registry.check(request.model)
         request = self._complete(request)
+        # Listening begins before the record exists, so that no frame can be missed.
+        return await self._send(request, conversation, self.subscriber.open)
+
+    async def submit_again(self, request: GenerationRequest, *, conversation: str | None = None) -> Generation:
+        """The same for a request that was sent before, by whomever, with all that it needs: its answer is told from
+        the beginning, and no engine answers twice. Raises `Conflict` where it is over and no longer kept."""
+        self.health.require("redis", "kafka")
+        source = await self.repeating.source(request)
+        if source is None:
+            # It waits in Kafka, or never got there. Where it is there twice, the gate takes one of them.
+            return await self._send(request, conversation, self.subscriber.follow)
+        self.admission.enter()
+        if isinstance(source, Stream):
+            self.repeating.keep_after([request])  # whoever sent it may have died
+        return Generation(request, source, self.abandon, self.admission.leave, again=True)
+
+    async def _send(
+        self, request: GenerationRequest, conversation: str | None, listen: Callable[[str, str], Stream]
+    ) -> Generation:
         topic = self.registry.topic(request.model)
         partitions = await self.producer.partitions(topic)
         value = request.encode()
         self.admission.enter()
-        # Listening begins before the record exists, so that no frame can be missed.
-        stream = self.subscriber.open(request.tenant, request.request_id)
+        stream = listen(request.tenant, request.request_id)
         generation = Generation(request, stream, self.abandon, self.admission.leave)
         try:
             await self.producer.produce(
@@ -142,6 +163,10 @@ async def open_house(settings: IngressSettings, metrics: Metrics) -> AsyncIterat
         allowances = await stack.enter_async_context(
             Allowances(RateLimits(redis, settings.keys), keyring, subscriber, settings.reserved_tokens)
         )
+        repeats = Repeats(
+            redis, settings.keys, most_bytes=settings.idempotency_bytes, most=settings.idempotency_answers
+        )
+        repeating = await stack.enter_async_context(Repeating(repeats, subscriber, settings, ingress_id))
         house = House(
             settings=settings,
             ingress_id=ingress_id,
@@ -155,6 +180,7 @@ async def open_house(settings: IngressSettings, metrics: Metrics) -> AsyncIterat
             admission=admission,
             keyring=keyring,
             allowances=allowances,
+            repeating=repeating,
             metrics=metrics,
         )
         await asyncio.gather(*(health.ask(name) for name in health.problems))

@@ -27,6 +27,12 @@ class IngressSettings(Settings):
     """Whether voters need no key at `/arena` where there are keys: they see the arenas of the tenant `default`."""
     key_patience: Positive = timedelta(seconds=5)
     """With Postgres away, API keys are good for so long; then none is taken, because one may have been revoked."""
+    idempotency_life: Positive = timedelta(hours=1)
+    """An answer to a request with an `Idempotency-Key` can be had again for so long."""
+    idempotency_bytes: Annotated[int, Field(ge=0)] = 256 * 1024
+    """Frames in Redis of one such answer; of a larger one nothing is kept beyond two minutes."""
+    idempotency_answers: Annotated[int, Field(ge=0)] = 2048
+    """Such answers that are kept at once, of all ingresses; the oldest go."""
     reserved_tokens: Annotated[int, Field(ge=1)] = 1024
     """Of a key with limits, so many tokens are reserved for an answer whose request names no most."""
 

@@ -15,7 +15,7 @@ from openai import AsyncOpenAI
 from agon.messages import GenerationRequest, ModelCard, now
 from agon.stream.connection import connect
 from agon.stream.frames import Admission, Body, Delta, End, out
-from agon.stream.gate import Answer, Append, Claiming, Gate, Yours
+from agon.stream.gate import Answer, Append, Claiming, Duplicate, Gate, Yours
 from agon.stream.heartbeat import Load, Report, WorkerHeartbeat
 from agon_ingress.app import create_app
 from agon_ingress.house import House
@@ -129,6 +129,8 @@ class FakeWorker:
                 request = GenerationRequest.decode(record.value)
                 source = f"{record.topic}/{record.partition}/{record.offset}"
                 (claim,) = await gate.claim([Claiming(request.tenant, request.request_id, source, "d", owner)])
+                if isinstance(claim, Duplicate):
+                    continue
                 assert isinstance(claim, Yours)
                 self.tellings.append(Telling(gate, owner, request, claim.attempt, source))
                 group.create_task(self.script(self.tellings[-1]))  # type: ignore[arg-type]

@@ -22,6 +22,7 @@ from agon_ingress.house import House
 from agon_ingress.kafka import Producer
 from agon_ingress.keyring import Keyring
 from agon_ingress.registry import Registry
+from agon_ingress.repeating import Repeating
 from agon_ingress.settings import IngressSettings
 
 
@@ -60,6 +61,7 @@ def offline(**changes: Any) -> FastAPI:
         admission=Admission(8, 0.8),
         keyring=keyring,
         allowances=Allowances(away, keyring, away, settings.reserved_tokens),
+        repeating=Repeating(away, away, settings, "i"),
         metrics=Metrics(),
     )
     return app
