@@ -45,7 +45,7 @@ def offline(**changes: Any) -> FastAPI:
     registry.loaded.set()
     health = Health({}, timedelta(seconds=1), timedelta(seconds=1))
     health.problems = {"redis": None, "kafka": None, "postgres": "away"}
-    away: Any = SimpleNamespace()
+    away: Any = SimpleNamespace(open=None, follow=None)
     keyring = Keyring(away, "", open_without=True, patience=timedelta(seconds=5))
     keyring.learn(())
     app.state.house = House(
