@@ -75,7 +75,7 @@ class PagedAttention:
     slots: Tensor
     lanes: tuple[Lane, ...]
     spans: tuple[Span, ...]
-    _readings: dict[int | None, tuple[Reading, ...]] = field(default_factory=dict)
+    _readings: dict[tuple[int, int | None], Reading] = field(default_factory=dict)
 
     def attend(
         self,
@@ -89,12 +89,7 @@ class PagedAttention:
     ) -> Tensor:
         """See `Attention.attend`."""
         self.cache.write(layer, self.slots, key, value)
-        heads, tokens, size = query.shape
-        groups = heads // key.shape[0]
-        if window not in self._readings:
-            self._readings[window] = tuple(
-                _reading(span, self.cache, window, groups, query.dtype) for span in self.spans
-            )
+        heads, tokens, _ = query.shape
         query = query.transpose(0, 1)
         output = torch.empty((tokens, heads, value.shape[-1]), dtype=query.dtype, device=query.device)
         start = 0
@@ -103,20 +98,38 @@ class PagedAttention:
             keys, values = key[:, start:end], value[:, start:end]
             output[start:end] = lane.attend(layer, query[start:end], keys, values, scaling, window, softcap)
             start = end
-        for span, reading in zip(self.spans, self._readings[window], strict=True):
-            rows = len(span.begins)
-            # rows x key heads x (groups x queries) x size: the groups of a key head are more queries to it
-            folded = query[span.start : span.end].reshape(rows, span.queries, -1, groups, size)
-            folded = folded.permute(0, 2, 3, 1, 4).flatten(2, 3)
-            keys, values = self.cache.read(layer, reading.blocks, rows)
-            if softcap is None:
-                attended = scaled_dot_product_attention(folded, keys, values, attn_mask=reading.mask, scale=scaling)
-            else:
-                scores = (folded @ keys.transpose(2, 3) * (scaling / softcap)).tanh() * softcap + reading.mask
-                attended = scores.softmax(-1) @ values
-            unfolded = attended.view(rows, -1, groups, span.queries, output.shape[-1])
-            output[span.start : span.end] = unfolded.permute(0, 3, 1, 2, 4).reshape(-1, heads, output.shape[-1])
+        for index, span in enumerate(self.spans):
+            here = slice(span.start, span.end)
+            if softcap is None and span.begins == (0,) and span.queries <= (window or span.queries):
+                # The beginning of a text: all that it sees is here.
+                own, keys, values = query[here].transpose(0, 1), key[:, here], value[:, here]
+                attended = scaled_dot_product_attention(
+                    own[None], keys[None], values[None], is_causal=True, scale=scaling, enable_gqa=True
+                )
+                output[here] = attended[0].transpose(0, 1)
+                continue
+            if (index, window) not in self._readings:
+                self._readings[index, window] = _reading(span, self.cache, window, heads // len(key), query.dtype)
+            output[here] = self._read(layer, span, self._readings[index, window], query[here], scaling, softcap)
         return output
+
+    def _read(
+        self, layer: int, span: Span, reading: Reading, query: Tensor, scaling: float, softcap: float | None
+    ) -> Tensor:
+        """One span's part, from the pages; `query` is tokens x heads x size, and so is what comes out."""
+        rows = len(span.begins)
+        keys, values = self.cache.read(layer, reading.blocks, rows)
+        groups = query.shape[1] // keys.shape[1]
+        # rows x key heads x (groups x queries) x size: the groups of a key head are more queries to it
+        folded = query.reshape(rows, span.queries, -1, groups, query.shape[-1])
+        folded = folded.permute(0, 2, 3, 1, 4).flatten(2, 3)
+        if softcap is None:
+            attended = scaled_dot_product_attention(folded, keys, values, attn_mask=reading.mask, scale=scaling)
+        else:
+            scores = (folded @ keys.transpose(2, 3) * (scaling / softcap)).tanh() * softcap + reading.mask
+            attended = scores.softmax(-1) @ values
+        unfolded = attended.view(rows, -1, groups, span.queries, values.shape[-1])
+        return unfolded.permute(0, 3, 1, 2, 4).reshape(*query.shape[:2], -1)
 
 
 def _reading(span: Span, cache: KVCache, window: int | None, groups: int, dtype: torch.dtype) -> Reading:

@@ -15,7 +15,7 @@ what other sequences share, and what a lane is made of again when its sequences 
 from collections.abc import Iterable, Set
 from collections.abc import Sequence as Many
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
 
 import torch
 from torch import Tensor
@@ -50,6 +50,7 @@ class Lane:
         self.sequences = list(sequences)
         self.room = room
         self._cache = cache
+        self._rows = len(self.sequences)  # at first, and so in the tensors
         self._begins = [sequence.computed for sequence in self.sequences]
         self._steps = 0
         self._views: dict[int | None, _View] = {}
@@ -91,18 +92,18 @@ class Lane:
         if window not in self._views:
             self._views[window] = self._view(window, heads)
         view = self._views[window]
-        count = view.width + self._steps
+        wide, count = rows * heads, view.width + self._steps
         if layer in self._layers:
-            keys, values = (tensor[:rows] for tensor in self._layers[layer])
-            keys[:, :, :, count - 1] = key.transpose(0, 1)
-            values[:, :, count - 1] = value.transpose(0, 1)
+            keys, values = self._layers[layer]
+            keys[:wide, :, count - 1] = key.transpose(0, 1).reshape(wide, -1)
+            values[:wide, count - 1] = value.transpose(0, 1).reshape(wide, -1)
         else:
             keys, values = self._copy(layer, view)
         if window not in self._biases:
             self._biases[window] = self._bias(view, window, heads)
         bias = self._biases[window]
-        folded = query.reshape(rows * heads, -1, query.shape[-1]).to(keys.dtype)
-        keys, values = keys[..., :count].flatten(0, 1), values[:, :, :count].flatten(0, 1)
+        folded = query.reshape(wide, -1, query.shape[-1]).to(keys.dtype)
+        keys, values = keys[:wide, :, :count], values[:wide, :count]
         if softcap is None:
             scores = torch.baddbmm(bias, folded, keys, alpha=scaling)
         else:
@@ -110,14 +111,15 @@ class Lane:
         return torch.bmm(scores.softmax(-1), values).view(rows, query.shape[1], -1)
 
     def _copy(self, layer: int, view: _View) -> tuple[Tensor, Tensor]:
-        """The pages' keys, rows x heads x size x columns, and values, rows x heads x columns x size."""
-        read, others = self._cache.read(layer, view.blocks, len(self.sequences))
-        rows, heads, width, size = read.shape
+        """The pages' keys, (rows x heads) x size x columns, and values, (rows x heads) x columns x size."""
+        given = self._cache.read(layer, view.blocks, len(self.sequences))
+        read, others = (tensor.flatten(0, 1) for tensor in given)
+        wide, width, size = read.shape
         columns = width + self.room
-        keys = torch.empty((rows, heads, size, columns), dtype=view.bias.dtype)
-        values = torch.empty((rows, heads, columns, size), dtype=view.bias.dtype)
-        keys[..., :width] = read.transpose(2, 3)
-        values[:, :, :width] = others
+        keys = torch.empty((wide, size, columns), dtype=view.bias.dtype)
+        values = torch.empty((wide, columns, size), dtype=view.bias.dtype)
+        keys[:, :, :width] = read.transpose(1, 2)
+        values[:, :width] = others
         if self.room:
             self._layers[layer] = keys, values
         return keys, values
@@ -153,13 +155,10 @@ class Lane:
         del self.sequences[last], self._begins[last]
         if row == last:
             return
-        for view in self._views.values():
-            bias = view.bias.unflatten(0, (len(view.places), -1))  # type: ignore[no-untyped-call]
-            for tensor in (view.places, bias):
-                tensor[row] = tensor[last]
-        for keys, values in self._layers.values():
-            for tensor in (keys, values):
-                tensor[row] = tensor[last]
+        views = self._views.values()
+        for tensor in (*(t for view in views for t in (view.places, view.bias)), *chain(*self._layers.values())):
+            rows = tensor.view(self._rows, -1, *tensor.shape[1:])
+            rows[row] = rows[last]
 
 
 class Lanes:
