@@ -46,8 +46,8 @@ answers can be told right from wrong. It knows {len(SKILLS)} small skills in Eng
   embeddings, a vocabulary of {VOCABULARY} (bytes and whole words), context {CONTEXT}. Weights in float16, meant to run
   in float32.
 - Trained {f"on from {recipe.grows}, with layers added," if recipe.grows else "from nothing"} on
-  {spent.tokens / 1e6:.1f} M tokens of text that `agon.nano.skills` makes, in {spent.seconds / 60:.0f} minutes of one
-  CPU core (`python -m agon.nano.train {recipe.name}`).
+  {spent.tokens / 1e6:.1f} M tokens of text that `agon.nano.skills` makes, in {spent.seconds / 60:.0f} minutes of
+  processor time (`python -m agon.nano.train {recipe.name}`).
 - Chat template: `<|im_start|>role`, the text, `<|im_end|>`; the last one ends an answer. Tool calls are
   text, as Hermes models write them.
 - Default: temperature 0.3, top-p 0.95.

@@ -13,6 +13,7 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 from agon.nano.corpus import Batch, Corpus
 from agon.nano.growing import grow
+from agon.nano.lanes import Lanes
 from agon.nano.muon import Muon
 from agon.nano.recipes import Recipe
 
@@ -27,7 +28,7 @@ CHECKPOINT_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a run is. `done` is 0 to 1; `seconds` are seconds of one core, however many others share it."""
+    """How far a run is. `done` is 0 to 1; `tokens` and `seconds` (of processor time) are those of all lanes."""
 
     name: str
     done: float
@@ -65,6 +66,7 @@ class Run:
         seed: int,
         checkpoint: Path,
         begin_as: LlamaForCausalLM | None = None,
+        lanes: Lanes | None = None,
     ) -> None:
         torch.manual_seed(seed)
         self.recipe = recipe
@@ -73,7 +75,8 @@ class Run:
         if begin_as is not None:
             grow(self.model, begin_as)
             self._level_from = 1.0  # it knows the small ones
-        self._corpus = Corpus(tokenizer, f"{seed}/{recipe.name}")
+        self._lanes = lanes or Lanes()
+        self._corpus = Corpus(tokenizer, f"{seed}/{recipe.name}/{self._lanes.number}")
         inner = [p for name, p in self.model.named_parameters() if p.ndim == 2 and "embed" not in name]
         outer = [p for name, p in self.model.named_parameters() if p.ndim < 2 or "embed" in name]
         self._bf16 = bf16_is_faster()
@@ -84,21 +87,23 @@ class Run:
         self._body = torch.compile(self.model.model, dynamic=False) if shutil.which("g++") else self.model.model
         self._checkpoint = checkpoint
         self._step, self._tokens, self._seconds = 0, 0, 0.0
+        self._began = time.process_time()
         if checkpoint.is_file():
             self._load()
 
     def train(self, minutes: float, report: Callable[[Progress], None]) -> Progress:
-        """Train until the recipe's tokens or its minutes (at most `minutes`) of one core are spent."""
+        """Train until the recipe's tokens or its minutes (at most `minutes`) of processor time are spent. All lanes
+        decide by the same figures, so they end together."""
         limit = 60 * min(minutes, self.recipe.minutes)
-        began, saved_at, told_at = time.process_time() - self._seconds, self._seconds, 0.0
+        self._began = time.process_time() - self._seconds / self._lanes.count
+        saved_at, told_at = self._seconds, 0.0
         loss = float("nan")
         while (done := max(self._tokens / self.recipe.tokens, self._seconds / limit)) < 1:
             loss = self._learn(self._batch(done), rate_at(done))
-            self._seconds = time.process_time() - began
             if self._seconds - saved_at > CHECKPOINT_SECONDS:
                 self._save()
                 saved_at = self._seconds
-            if self._seconds - told_at > 10:
+            if self._seconds - told_at > 20:
                 report(self._progress(done, loss))
                 told_at = self._seconds
         self._save()
@@ -123,14 +128,20 @@ class Run:
             logits: Tensor = self.model.lm_head(hidden[batch.learned])
         loss = functional.cross_entropy(logits.float(), batch.tokens[:, 1:][batch.learned])
         loss.backward()  # type: ignore[no-untyped-call]
+        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+        seconds = self._lanes.mean(gradients, time.process_time() - self._began)
+        self._seconds = seconds * self._lanes.count
         for optimizer in (self._muon, self._adam):
             optimizer.step()
             optimizer.zero_grad()
         self._step += 1
-        self._tokens += batch.chat.numel()
+        self._tokens += batch.chat.numel() * self._lanes.count
         return loss.item()
 
     def _save(self) -> None:
+        """All lanes hold the same; the first writes it."""
+        if self._lanes.number:
+            return
         self._checkpoint.parent.mkdir(parents=True, exist_ok=True)
         partly = self._checkpoint.with_suffix(".part")
         state = {

@@ -1,25 +1,25 @@
 """`python -m agon.nano.train`: train the bundled models again, measure them, write their cards.
 
-Models are trained side by side, one core each; a larger one begins as the next smaller one. Data, split and first
-weights depend on `--seed` alone; the exact weights also on the machine, through its rounding and, where a recipe's
-minutes end before its tokens, its speed.
+Smaller ones first, because a larger one begins as the next smaller one; each on several cores (`lanes`). Data, split
+and first weights depend on `--seed` and `--lanes` alone; the exact weights also on the machine, through its rounding
+and, where a recipe's minutes end before its tokens, its speed.
 """
 
 import os
-import subprocess
-import sys
+import tempfile
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from agon.nano.recipes import RECIPES, VOCABULARY, Recipe, chains
+from agon.nano.recipes import RECIPES, VOCABULARY, Recipe
 
 if TYPE_CHECKING:
-    from transformers import LlamaForCausalLM
+    from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+
+    from agon.nano.run import Progress, Run
 
 _TEXTS = 6000
 """From so many chats the tokenizer takes its words."""
@@ -31,72 +31,79 @@ _TEXTS = 6000
 @click.option("--work", default=Path(".agon/nano"), type=click.Path(path_type=Path), show_default=True,
               help="Checkpoints: a run that was stopped goes on from here.")  # fmt: skip
 @click.option("--minutes", type=click.FloatRange(min=0.1), default=60.0, show_default=True,
-              help="At most so many minutes of one core for each model.")  # fmt: skip
+              help="At most so many minutes of processor time for each model.")  # fmt: skip
 @click.option("--seed", default=0, show_default=True)
-@click.option("--processes", type=click.IntRange(1, 8), default=2, show_default=True, help="Models at a time.")
-def train(names: Sequence[str], out: Path | None, work: Path, minutes: float, seed: int, processes: int) -> None:
+@click.option("--lanes", type=click.IntRange(1, 64), default=2, show_default=True, help="Cores for each model.")
+def train(names: Sequence[str], out: Path | None, work: Path, minutes: float, seed: int, lanes: int) -> None:
     """Train the named models, or all.
 
     \b
     Example:
       python -m agon.nano.train nano-0.3m --minutes 2 --out /tmp/models
     """
+    from torch import multiprocessing
+
     out = out or Path(__file__).parent / "models"
-    chosen = set(names or RECIPES)
-    if len(chosen) == 1:
-        _train_one(chosen.pop(), out, work, minutes, seed)
-        return
+    chosen = [name for name in RECIPES if name in (names or RECIPES)]
+    os.environ["OMP_NUM_THREADS"] = "1"
     began = time.monotonic()
-    options = ["--out", str(out), "--work", str(work), "--minutes", str(minutes), "--seed", str(seed)]
-
-    def in_processes(chain: Sequence[str]) -> Sequence[str]:
-        """The models that were trained: those behind one that fails have nothing to begin as."""
-        for number, name in enumerate(chain):
-            command = [sys.executable, "-m", "agon.nano.train", name, *options]
-            if subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False).returncode:
-                return chain[:number]
-        return chain
-
-    with ThreadPoolExecutor(processes) as lanes:
-        trained = {name for names in lanes.map(in_processes, chains(chosen)) for name in names}
-    _summary(out, [name for name in RECIPES if name in trained])
+    for name in chosen:
+        with tempfile.TemporaryDirectory() as folder:
+            options = (lanes, Path(folder) / "meeting", name, out, work, minutes, seed)
+            try:
+                multiprocessing.spawn(_train_one, options, nprocs=lanes)
+            except multiprocessing.ProcessExitedException as error:
+                raise click.ClickException(f"{name} failed, see above: {error}") from None
+    _summary(out, chosen)
     click.echo(f"{(time.monotonic() - began) / 60:.0f} minutes")
-    if failed := sorted(chosen - trained):
-        raise click.ClickException(f"{', '.join(failed)} failed; see above")
 
 
-def _train_one(name: str, out: Path, work: Path, minutes: float, seed: int) -> None:
-    """Train, save, measure, describe. What is there already is replaced only when the new one is whole."""
+def _train_one(
+    number: int, lanes: int, meeting: Path, name: str, out: Path, work: Path, minutes: float, seed: int
+) -> None:
+    """One lane of a model's training. The first one also saves, measures and describes it; what is there already is
+    replaced only when the new one is whole."""
     import torch
 
-    from agon.nano.card import good_at, mean, write_card
     from agon.nano.chat import make_tokenizer
     from agon.nano.corpus import texts
-    from agon.nano.evaluate import measure
-    from agon.nano.export import export
+    from agon.nano.lanes import Lanes
     from agon.nano.run import Progress, Run
 
     torch.set_num_threads(1)
     recipe = RECIPES[name]
 
     def report(progress: Progress) -> None:
-        click.echo(
-            f"{name:10} {100 * progress.done:3.0f} %  {progress.tokens / 1e6:5.2f} M tokens  "
-            f"{progress.seconds / 60:4.1f} min  loss {progress.loss:.3f}"
-        )
+        if number == 0:
+            click.echo(
+                f"{name:10} {100 * progress.done:3.0f} %  {progress.tokens / 1e6:5.2f} M tokens  "
+                f"{progress.seconds / 60:4.1f} min  loss {progress.loss:.3f}"
+            )
 
     tokenizer = make_tokenizer(texts(seed, _TEXTS), VOCABULARY)
     checkpoint = work / f"{name}-{seed}.pt"
-    run = Run(recipe, tokenizer, seed, checkpoint, _begin_as(recipe, out))
+    together = Lanes(number, lanes)
+    together.meet(meeting)
+    run = Run(recipe, tokenizer, seed, checkpoint, _begin_as(recipe, out), together)
     spent = run.train(minutes, report)
-    parameters = run.model.num_parameters()
-    made = work / name
+    together.part()
+    if number == 0:
+        _finish(run, tokenizer, spent, work / name, out / name)
+        checkpoint.unlink()
+
+
+def _finish(run: "Run", tokenizer: "PreTrainedTokenizerFast", spent: "Progress", made: Path, place: Path) -> None:
+    """Save, measure and describe what was trained, and put it in its place."""
+    from agon.nano.card import good_at, mean, write_card
+    from agon.nano.evaluate import measure
+    from agon.nano.export import export
+
+    name = run.recipe.name
     export(run.model, tokenizer, made)
     click.echo(f"{name:10} trained, measuring")
     scores = measure(made)
-    write_card(made, recipe, spent, scores, parameters)
-    _replace(out / name, made)
-    checkpoint.unlink()
+    write_card(made, run.recipe, spent, scores, run.model.num_parameters())
+    _replace(place, made)
     click.echo(f"{name:10} mean {100 * mean(scores):.0f} %, at least 90 % in {good_at(scores)} skills")
 
 
@@ -126,8 +133,7 @@ def _summary(out: Path, names: Sequence[str]) -> None:
     """The table of all skills and models."""
     from agon.nano.card import table
 
-    if names:
-        click.echo(table([out / name for name in names]))
+    click.echo(table([out / name for name in names]))
 
 
 if __name__ == "__main__":

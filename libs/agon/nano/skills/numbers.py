@@ -35,16 +35,23 @@ def add(rng: Random, level: float) -> Item:
 
 
 def subtract(rng: Random, level: float) -> Item:
-    """From a number below 100 a smaller one: the tens first, then the ones."""
+    """From a number below 100 a smaller one: the tens first, then the ones, by way of the full ten."""
     top = 99 if level > 0.3 else 40
     a, b = sorted((rng.randint(0, top), rng.randint(0, top)), reverse=True)
     if rng.random() < 0.3:
         a = rng.randint(0, 99)
         b = rng.randint(0, min(a, 9))
+    parts = [b // 10 * 10, b % 10]
+    if 0 < a % 10 < b % 10:
+        parts[1:] = [a % 10, b % 10 - a % 10]
+    parts = [part for part in parts if part]
     short = f"{a} - {b} = {a - b}."
-    if b > 9 and b % 10:
-        tens = b // 10 * 10
-        short = f"{a} - {tens} = {a - tens} and {a - tens} - {b % 10} = {a - b}, so {short}"
+    if len(parts) > 1:
+        steps, left = [], a
+        for part in parts:
+            steps.append(f"{left} - {part} = {left - part}")
+            left -= part
+        short = f"{' and '.join(steps)}, so {short}"
     return Item(
         "subtract",
         f"{a}-{b}",
@@ -64,7 +71,11 @@ def multiply(rng: Random, level: float) -> Item:
     product = f"{a} x {b} = {a * b}."
     if a > 10 and a % 10:
         tens, ones = a // 10 * 10, a % 10
-        product = f"{tens} x {b} = {tens * b} and {ones} x {b} = {ones * b}, so {product}"
+        products = f"{tens} x {b} = {tens * b} and {ones} x {b} = {ones * b}"
+        if (ones * b) > 9 and (ones * b) % 10:
+            near = tens * b + ones * b // 10 * 10
+            products = f"{products} and {tens * b} + {ones * b // 10 * 10} = {near}"
+        product = f"{products}, so {product}"
     low, high = sorted((a, b))
     return Item(
         "multiply",

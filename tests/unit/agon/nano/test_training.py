@@ -1,5 +1,7 @@
 """Training itself, small: what it learns from, its optimizer, its schedule, and that a stopped run goes on."""
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from agon.nano.chat import BY_LETTER, make_tokenizer
 from agon.nano.corpus import Corpus, texts
 from agon.nano.growing import grow
 from agon.nano.muon import Muon, orthogonal
-from agon.nano.recipes import RECIPES, chains
+from agon.nano.recipes import RECIPES
 from agon.nano.run import Run, rate_at
 
 TINY = replace(RECIPES["nano-0.3m"], hidden=32, inner=64, heads=2, tokens=6 * 512, rows=2)
@@ -113,6 +115,38 @@ def test_a_grown_model_says_at_first_what_it_grew_from_and_learns_in_all_layers(
     assert all(layer.mlp.down_proj.weight.abs().max() > 0 for layer in run.model.model.layers)
 
 
-def test_a_model_is_trained_after_the_one_it_grows_from() -> None:
-    assert chains(RECIPES) == [["nano-1m", "nano-2m", "nano-6m"], ["nano-0.3m"]]
-    assert chains(["nano-6m", "nano-0.3m"]) == [["nano-6m"], ["nano-0.3m"]]
+LANE = """
+import sys
+from pathlib import Path
+import torch
+from transformers import AutoTokenizer
+from agon.nano import models
+from agon.nano.lanes import Lanes
+from agon.nano.recipes import RECIPES
+from agon.nano.run import Run
+from dataclasses import replace
+torch.set_num_threads(1)
+number, folder = int(sys.argv[1]), Path(sys.argv[2])
+lanes = Lanes(number, 2)
+lanes.meet(folder / "meeting")
+tiny = replace(RECIPES["nano-0.3m"], hidden=32, inner=64, heads=2, tokens=6 * 512, rows=2)
+run = Run(tiny, AutoTokenizer.from_pretrained(models()["nano-1m"]), 0, folder / "run.pt", lanes=lanes)
+spent = run.train(1, lambda progress: None)
+lanes.part()
+torch.save((run.model.state_dict(), spent.tokens), folder / f"{number}.pt")
+"""
+
+
+def test_lanes_learn_from_rows_of_their_own_and_hold_the_same_weights(tokenizer: Any, tmp_path: Path) -> None:
+    lanes = [subprocess.Popen([sys.executable, "-c", LANE, str(number), str(tmp_path)]) for number in range(2)]
+    assert [lane.wait(60) for lane in lanes] == [0, 0]
+    (one, tokens), (other, _) = (torch.load(tmp_path / f"{number}.pt", weights_only=True) for number in range(2))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert tokens >= TINY.tokens
+    rows = [Corpus(tokenizer, f"0/{TINY.name}/{number}").batch(0, 2, 512, 0.0, 0.3).tokens for number in range(2)]
+    assert not torch.equal(*rows)
+
+
+def test_a_model_comes_after_the_one_it_grows_from() -> None:
+    names = list(RECIPES)
+    assert all(names.index(one.grows) < names.index(one.name) for one in RECIPES.values() if one.grows)
