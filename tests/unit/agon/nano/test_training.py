@@ -1,5 +1,6 @@
 """Training itself, small: what it learns from, its optimizer, its schedule, and that a stopped run goes on."""
 
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -138,8 +139,13 @@ torch.save((run.model.state_dict(), spent.tokens), folder / f"{number}.pt")
 
 
 def test_lanes_learn_from_rows_of_their_own_and_hold_the_same_weights(tokenizer: Any, tmp_path: Path) -> None:
-    lanes = [subprocess.Popen([sys.executable, "-c", LANE, str(number), str(tmp_path)]) for number in range(2)]
-    assert [lane.wait(60) for lane in lanes] == [0, 0]
+    commands = [[sys.executable, "-c", LANE, str(number), str(tmp_path)] for number in range(2)]
+    no_compiler = {**os.environ, "PATH": ""}
+    with (
+        subprocess.Popen(commands[0], env=no_compiler) as first,
+        subprocess.Popen(commands[1], env=no_compiler) as second,
+    ):
+        assert (first.wait(), second.wait()) == (0, 0)
     (one, tokens), (other, _) = (torch.load(tmp_path / f"{number}.pt", weights_only=True) for number in range(2))
     assert all(torch.equal(one[name], other[name]) for name in one)
     assert tokens >= TINY.tokens
