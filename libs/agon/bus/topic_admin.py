@@ -5,7 +5,7 @@ Idempotent, and never deletes: several processes may apply at once, as often as 
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -45,14 +45,12 @@ class Report:
     unchanged: tuple[str, ...] = ()
 
 
-async def apply(kafka_url: str, prefix: str = "") -> Report:
-    """Create the topics that every stack has. Raises `SetupError` when Kafka can't be reached or refuses."""
-    return await _apply(kafka_url, static_plan(Topics(prefix)))
-
-
-async def apply_model(kafka_url: str, prefix: str, model: str) -> Report:
-    """Create one model's topics: requests, batch requests, and the dead letters of both. Raises `SetupError`."""
-    return await _apply(kafka_url, model_plan(Topics(prefix), model))
+async def apply(kafka_url: str, prefix: str = "", models: Iterable[str] = ()) -> Report:
+    """Create the topics that every stack has, and those of these models: requests, batch requests, and the dead letters
+    of both. Raises `SetupError` when Kafka can't be reached or refuses."""
+    topics = Topics(prefix)
+    plans = [plan for model in models for plan in model_plan(topics, model)]
+    return await _apply(kafka_url, (*static_plan(topics), *plans))
 
 
 def static_plan(topics: Topics) -> tuple[TopicPlan, ...]:

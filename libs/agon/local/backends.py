@@ -18,7 +18,7 @@ DATABASE = "agon"
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """`server` is None for one that runs elsewhere. `url` is known once it has started."""
+    """`server` is None for one that runs elsewhere. `url` is known once its server has a port."""
 
     name: str
     given: str | None

@@ -19,7 +19,8 @@ _TRIES = 5
 class Server(ABC):
     """A server in a child process, listening on loopback, with its data in a folder of its own.
 
-    The first `start` picks a free port unless one was given; later starts keep it, because others know it by then.
+    `reserve` or the first `start` picks a free port unless one was given; once it has answered there it keeps it,
+    because others know it by then.
     """
 
     name: ClassVar[str]
@@ -48,6 +49,12 @@ class Server(ABC):
     def url(self) -> str:
         """How clients reach it, with its password where it has one."""
 
+    def reserve(self) -> None:
+        """Pick a port before the start, so that `url` is known. Whoever is told must ask again after the start: another
+        program may have taken the port meanwhile."""
+        if self._port is None:
+            self._port = free_port()
+
     async def prepare(self) -> None:  # noqa: B027  most need nothing
         """Make its folder ready; called before each start and cheap when there is nothing to do."""
 
@@ -63,9 +70,10 @@ class Server(ABC):
         """Prepare, start, and wait until it answers. Raises `SetupError` with what to do when it does not."""
         try:
             await self.prepare()
-            for _ in range(_TRIES):
-                if not self._fixed:
-                    self._port = free_port()
+            for attempt in range(_TRIES):
+                if attempt and not self._fixed:
+                    self._port = None
+                self.reserve()
                 since = self.log.stat().st_size if self.log.exists() else 0
                 self.child = await self.launch()
                 if await self._answers_in_time(self.child):

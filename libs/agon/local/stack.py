@@ -24,6 +24,8 @@ from agon.settings import is_loopback
 _GRACE = 20.0
 """Seconds that a service may drain; its own limit is 10."""
 _STAGES: tuple[Stage, ...] = ("front", "workers", "consumers")
+_HEAD_START = 10.0
+"""Seconds that the other workers leave the processors to the first, which a chat needs."""
 _QUIET = 5.0
 """Seconds without a line before the next sign of life."""
 _TRIM_EVERY = 60.0
@@ -76,6 +78,7 @@ class Stack:
         self._services: list[_Part] = []
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._ports: dict[str, int] = {}
+        self._backends: dict[str, Backend] = {}
 
     @property
     def url(self) -> str:
@@ -88,18 +91,27 @@ class Stack:
         for name in end_leftovers(self._data):
             self._terminal.tell(name, "was left behind by a stack that was killed; ended it")
         secrets = self._data.secrets()
-        backends = backend_room.choose(self._data, secrets, lambda line: self._terminal.tell("kafka", line))
-        await self._unless_failed(self._start_backends(backends, secrets))
-        self.keys = await backend_room.count_keys(backends["postgres"])
-        self._tell_keys()
-        self.state.analyst = backend_room.analyst_url(backends["postgres"], secrets)
-        self.psql = backend_room.psql(backends["postgres"])
-        urls = {name: backend.url for name, backend in backends.items()}
-        environment = shared_environment(urls, secrets.session, secrets.keys)
+        self._backends = backend_room.choose(self._data, secrets, lambda line: self._terminal.tell("kafka", line))
+        for backend in self._backends.values():
+            if backend.server is not None:
+                backend.server.reserve()
         options = self._options
         self.state.http = self.url
-        for service in service_plan(options.host, options.port, options.workers, options.models, options.insecure):
-            self._supervise_service(service, environment)
+        plan = service_plan(options.host, options.port, options.workers, options.models, options.insecure)
+        # The first worker loads its models while Kafka starts, and waits for it by itself; the rest would wait from the
+        # beginning, and take the processors from both.
+        first, *rest = plan
+        told = self._environment(secrets)
+        self._supervise_service(first, secrets)
+        await self._unless_failed(self._start_backends(self._backends, secrets))
+        self.keys = await backend_room.count_keys(self._backends["postgres"])
+        self._tell_keys()
+        self.state.analyst = backend_room.analyst_url(self._backends["postgres"], secrets)
+        self.psql = backend_room.psql(self._backends["postgres"])
+        if self._environment(secrets) != told and self._services[0].supervised.child is not None:
+            await self._services[0].supervised.child.stop(grace=0)  # it looks for a server where none is
+        for service in rest:
+            self._supervise_service(service, secrets)
         self._terminal.tell("services", ", ".join(part.supervised.name for part in self._services))
         await self._unless_failed(self._until_ready())
 
@@ -152,15 +164,26 @@ class Stack:
         self._write()
         self._terminal.tell(backend.name, f"on {server.address}, data in {server.folder}")
 
-    def _supervise_service(self, service: Service, environment: dict[str, str]) -> None:
+    def _environment(self, secrets: Secrets) -> dict[str, str]:
+        urls = {name: backend.url for name, backend in self._backends.items()}
+        return shared_environment(urls, secrets.session, secrets.keys)
+
+    def _supervise_service(self, service: Service, secrets: Secrets) -> None:
+        first = self._services[0].supervised if self._services else None
+
         async def start() -> Child:
+            if service.stage == "workers" and first is not None:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(first.once_ready.wait(), _HEAD_START)
             # A new port at each start: whoever took the old one meanwhile keeps it.
             self._ports[service.name] = free_port()
             if service.stage == "front":
                 self.state.internal = f"http://{LOOPBACK}:{self._ports[service.name]}"
             own = {"AGON_NAME": service.name, "AGON_METRICS_PORT": str(self._ports[service.name])}
             return await Child.start(
-                service.command, self._data.log(service.name), env={**environment, **service.environment, **own}
+                service.command,
+                self._data.log(service.name),
+                env={**self._environment(secrets), **service.environment, **own},
             )
 
         async def ready() -> bool:

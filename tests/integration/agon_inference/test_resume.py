@@ -66,7 +66,7 @@ async def assert_undisturbed(client: Client, disturbed: list[str], seed: int) ->
 async def test_a_record_produced_before_the_first_consumer_exists_is_served(
     client: Client, start_worker: StartWorker
 ) -> None:
-    await topic_admin.apply_model(client.place.kafka_url, client.place.topics.prefix, MODEL)
+    await topic_admin.apply(client.place.kafka_url, client.place.topics.prefix, [MODEL])
     request_id = await client.ask(MODEL, "hello")
     start_worker("w1", f"{MODEL}=scripted:mode=echo")
     (completion,) = await client.completed(request_id)

@@ -46,7 +46,7 @@ async def test_a_topic_with_too_few_partitions_grows_and_keeps_its_settings(kafk
 
 
 async def test_a_models_topics_take_large_requests(kafka_url: str, topic_prefix: str) -> None:
-    report = await topic_admin.apply_model(kafka_url, topic_prefix, "Org/Model")
+    report = await topic_admin.apply(kafka_url, topic_prefix, ["Org/Model"])
     topics = Topics(topic_prefix)
     assert topics.requests("Org/Model") in report.created
     found = await described(kafka_url, topics.requests("Org/Model"), Topics.dead_letters(topics.requests("Org/Model")))
