@@ -26,7 +26,7 @@ from agon.settings import Settings
 Handler = Callable[[Record], Awaitable[None]]
 
 # aiokafka keeps a fetch open for so long when there is nothing; a leaving consumer waits for it.
-_FETCH_MAX_WAIT_MS = 250
+_FETCH_MAX_WAIT_MS = 500
 
 
 def make_broker(settings: Settings) -> KafkaBroker:

@@ -34,6 +34,11 @@ class Backend:
             raise RuntimeError(f"{self.name} is neither given nor started here")
         return self.server.url
 
+    @property
+    def near_url(self) -> str:
+        """For programs on this machine, where there is a shorter way."""
+        return self.server.near_url if isinstance(self.server, RedisServer) else self.url
+
 
 def choose(data: DataFolder, secrets: Secrets, progress: Callable[[str], None]) -> dict[str, Backend]:
     """For each what `AGON_*_URL` names, else a server of our own with its data in `data`. Starts nothing."""

