@@ -41,7 +41,7 @@ def train(names: Sequence[str], out: Path | None, work: Path, minutes: float, se
     Example:
       python -m agon.nano.train nano-0.3m --minutes 2 --out /tmp/models
     """
-    from torch.multiprocessing.spawn import ProcessExitedException, spawn
+    from torch.multiprocessing.spawn import ProcessException, spawn
 
     out = out or Path(__file__).parent / "models"
     chosen = [name for name in RECIPES if name in (names or RECIPES)]
@@ -52,8 +52,8 @@ def train(names: Sequence[str], out: Path | None, work: Path, minutes: float, se
             options = (lanes, Path(folder) / "meeting", name, out, work, minutes, seed)
             try:
                 spawn(_train_one, options, nprocs=lanes)  # type: ignore[no-untyped-call]
-            except ProcessExitedException as error:
-                raise click.ClickException(f"{name} failed, see above: {error}") from None
+            except ProcessException as error:
+                raise click.ClickException(f"{name} failed: {error}") from None
     _summary(out, chosen)
     click.echo(f"{(time.monotonic() - began) / 60:.0f} minutes")
 
