@@ -2,6 +2,8 @@
 
     python benchmarks/ratings.py [--quick] [--only CASE ...] [--engine NAME ...]
 
+About six minutes on two quiet cores. Figures go to results/ratings.json, the picture to results/ratings.svg.
+
 Each engine runs in a process of its own, one after the other; agon on one BLAS thread, peers as they come. The first
 repetition of a peer that compiles is its cold time, the best of the others its warm one. Peers live in a virtual
 environment of their own, which `make bench-peers-ratings` makes; those that are not there are left out and named. Real
@@ -14,6 +16,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -168,11 +171,11 @@ def told(rows: Iterable[dict[str, Any]]) -> str:
 def run_all(bench: Bench, cases: dict[str, Case], big: str, wide: str, *, quick: bool) -> dict[str, Any]:
     """Every measurement; the accuracy of each engine on each case."""
     for name, case in cases.items():
-        huge = case.models > 500
+        huge, first = case.models > 500, name == big and not quick
         bench.measure(case, BOARD, "agon", times=4 if huge else 8)
-        bench.measure(case, BOARD, "arena-rank", times=2 if huge or quick else 3)
-        bench.measure(case, BOARD, FASTCHAT, times=1 if huge or quick else 2)
-        bench.measure(case, BOARD, "evalica", times=1 if quick else 2)
+        bench.measure(case, BOARD, "arena-rank", times=3 if first else 2)
+        bench.measure(case, BOARD, FASTCHAT, times=2 if first else 1)
+        bench.measure(case, BOARD, "evalica", times=2 if first else 1)
         bench.measure(case, BOARD, "choix", times=2)
         if not huge and name != big:
             bench.measure(case, BOARD, "leaderbot", times=1)
@@ -200,6 +203,7 @@ def main() -> None:
     parser.add_argument("--only", action="append", help="a case by its name, such as 1e6/130; may be repeated")
     parser.add_argument("--engine", action="append", help="a peer by its name; may be repeated")
     options = parser.parse_args()
+    began = time.monotonic()
     print(machine())
     with tempfile.TemporaryDirectory(prefix="agon-bench-") as folder:
         at = Path(folder)
@@ -217,6 +221,7 @@ def main() -> None:
     print("\n  largest error against the exact optimum, in rating points")
     for name, errors in accuracy.items():
         print(f"  {name:14}" + "  ".join(f"{engine} {error:.2g}" for engine, error in list(errors.items())[1:]))
+    print(f"\n  all of it took {time.monotonic() - began:.0f} s")
     for engine in sorted(bench.absent):
         print(f"  {engine} is not here: `make bench-peers-ratings` fetches it")
     figures = {

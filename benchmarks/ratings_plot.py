@@ -1,8 +1,18 @@
-"""The picture of a run: how long each engine takes, on a scale of powers of ten."""
+"""The picture of a run: how long each engine takes, on a scale of powers of ten.
 
+    python benchmarks/ratings_plot.py [CASE]
+
+draws results/ratings.svg again from results/ratings.json; 1e6/130 is the case unless another is named.
+"""
+
+import json
+import sys
 from html import escape
 from math import ceil, floor, log10
+from pathlib import Path
 from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
 
 _STYLE = """
 .agon{--ink:#1c2430;--soft:#5d6b7e;--line:#d9dfe7;--ours:#1f6feb;--theirs:#aab4c2;--paper:#fff;
@@ -66,3 +76,9 @@ def bars(figures: dict[str, Any], case: str) -> str:
         f'viewBox="0 0 {width} {height}"><title>{escape(title)}</title><style>{_STYLE}</style>'
         f'<rect class="paper" width="100%" height="100%"/>{"".join(parts)}</svg>\n'
     )
+
+
+if __name__ == "__main__":
+    figures = json.loads((RESULTS / "ratings.json").read_text(encoding="utf-8"))
+    case = sys.argv[1] if len(sys.argv) > 1 else "1e6/130"
+    (RESULTS / "ratings.svg").write_text(bars(figures, case), encoding="utf-8")
