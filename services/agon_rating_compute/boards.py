@@ -9,6 +9,7 @@ import json
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
@@ -22,7 +23,7 @@ from agon.messages import RatingPublished, now
 from agon.ratings import METHOD, Ranking, rank_models
 from agon.store import leaderboard
 from agon.store.cells import Slice
-from agon.store.leaderboard import Behind, Board, BoardRow, LiveBoard, Unannounced, UnrankedRow
+from agon.store.leaderboard import Behind, Board, BoardRow, LiveBoard, Unannounced
 from agon.store.pool import Pool, classify
 from agon.store.votes import Arena
 from agon.telemetry import Metrics
@@ -38,15 +39,17 @@ _MOST_STARTS = 1000
 
 def to_board(where: Slice, mark: int, ranking: Ranking, method: str = METHOD) -> Board:
     """A ranking as people read it."""
-    return Board(
-        arena=where.arena,
-        slice=where.slice,
-        method=method,
-        as_of=mark,
-        votes=ranking.votes,
-        rows=tuple(BoardRow(**row._asdict()) for row in ranking.rows),
-        unranked=tuple(UnrankedRow(model=u.model, votes=u.votes, reason=u.reason) for u in ranking.unranked),
-        published_at=now(),
+    return Board.model_validate(  # all rows in one call: one by one they take three times as long
+        {
+            "arena": where.arena,
+            "slice": where.slice,
+            "method": method,
+            "as_of": mark,
+            "votes": ranking.votes,
+            "rows": tuple(row._asdict() for row in ranking.rows),
+            "unranked": tuple(asdict(model) for model in ranking.unranked),
+            "published_at": now(),
+        }
     )
 
 

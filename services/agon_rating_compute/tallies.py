@@ -29,7 +29,10 @@ class Tally:
         self.mark = mark
         self._at: dict[tuple[str, str], int] = {}
         self._counts = np.zeros((64, 4), dtype=np.int64)
-        self._shape: tuple[tuple[str, ...], np.ndarray, np.ndarray, np.ndarray] | None = None
+        self._sides: tuple[tuple[str, ...], np.ndarray, np.ndarray] | None = None
+        """models, left and right (P,), while the pairs are in order"""
+        self._some_gone = False
+        """whether a pair may have lost all its votes"""
         for left, right, counts in found:
             at = self._place(left, right)  # which may make room, so it comes first
             self._counts[at] = counts
@@ -42,34 +45,37 @@ class Tally:
         for (left, right), counts in changes.items():
             at = self._place(left, right)
             self._counts[at] += np.asarray(counts)
+            self._some_gone = self._some_gone or min(counts) < 0
         self.mark = mark
 
     def _place(self, left: str, right: str) -> int:
         at = self._at.get((left, right))
         if at is None:
             at = self._at[left, right] = len(self._at)
-            self._shape = None
+            self._sides = None
             if at == len(self._counts):
                 self._counts = np.concatenate([self._counts, np.zeros_like(self._counts)])
         return at
 
     def cells(self) -> PairCells:
         """As ratings read them: a copy, sorted, without pairs whose votes were all retracted."""
-        if self._shape is None:
-            pairs = sorted(self._at)
-            models = tuple(sorted({name for pair in pairs for name in pair}))
-            index = {model: i for i, model in enumerate(models)}
-            left = np.array([index[left] for left, _ in pairs], dtype=np.int64)
-            right = np.array([index[right] for _, right in pairs], dtype=np.int64)
-            self._shape = models, left, right, np.array([self._at[pair] for pair in pairs], dtype=np.int64)
-        models, left, right, order = self._shape
-        counts = self._counts[order]
-        voted = counts.any(axis=1)
-        if voted.all():
-            return PairCells(models, left, right, counts)
-        left, right = left[voted], right[voted]
-        there = np.union1d(left, right).tolist()
-        return PairCells(models, left, right, counts[voted]).only(there)
+        models, left, right = self._sides or self._sorted()
+        counts = self._counts[: len(left)].copy()
+        if self._some_gone and not (voted := counts.any(axis=1)).all():
+            left, right = left[voted], right[voted]
+            return PairCells(models, left, right, counts[voted]).only(np.union1d(left, right).tolist())
+        return PairCells(models, left, right, counts)
+
+    def _sorted(self) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
+        """Bring the pairs into order, where they stay until a new one comes."""
+        pairs = sorted(self._at)
+        models = tuple(sorted({name for pair in pairs for name in pair}))
+        index = {model: i for i, model in enumerate(models)}
+        self._counts[: len(pairs)] = self._counts[[self._at[pair] for pair in pairs]]
+        self._at = {pair: at for at, pair in enumerate(pairs)}
+        left, right = (np.array([index[pair[side]] for pair in pairs], dtype=np.int64) for side in (0, 1))
+        self._sides = models, left, right
+        return self._sides
 
 
 class Tallies:

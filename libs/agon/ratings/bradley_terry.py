@@ -22,8 +22,10 @@ METHOD: Final = "bradley_terry"
 _SMALL_STEP = 1e-10
 _ROUNDING = 1e-14
 _MOST_ITERATIONS = 100
-# Newton's error squares: after a step of this size the next one is small, and is taken with the covariance's inverse.
-_LAST_STEP = 1e-5
+# Newton's error squares: after a step of this size the next one is small, and is taken with the covariance's inverse,
+# which is the maximum's own where that step is as small as the other.
+_NEARLY = 1e-4
+_LAST_STEP = 1e-8
 # No log-odds changes by more than twice a step; a change of a falls short of the expected gain g by at most
 # g (exp(a) - 1) / 2 (Bach, Electronic Journal of Statistics 4, 2010), so that a step of this size always rises.
 _SURE_STEP = 0.3
@@ -89,7 +91,7 @@ def maximise(sums: PairSums, start: Array | None = None) -> Fit:
     while True:
         gradient, terms = _gradient(points, p)
         information = laplacian(total * p * p.T)
-        inverse = pseudo_inverse(information) if size <= _LAST_STEP else None
+        inverse = pseudo_inverse(information) if size <= _NEARLY else None
         step = _solve(information, gradient) if inverse is None else inverse @ gradient
         size = float(np.max(np.abs(step)))
         if np.max(np.abs(gradient) / terms) <= _ROUNDING or size <= _SMALL_STEP:
@@ -98,6 +100,9 @@ def maximise(sums: PairSums, start: Array | None = None) -> Fit:
             raise InvalidRequest("the ratings are too far apart for floating point: some models nearly never lost")
         theta, p = _ascend(points, theta, p, step, float(gradient @ step))
         iterations += 1
+        if inverse is not None and size <= _LAST_STEP:
+            gradient, _ = _gradient(points, p)
+            break
 
     inverse = pseudo_inverse(information) if inverse is None else inverse
     meat = laplacian(_squared_scores(sums, p))
