@@ -8,12 +8,13 @@ import logging
 import uuid
 from collections import defaultdict
 from collections.abc import Coroutine, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Self
 
 from redis.exceptions import RedisError
 
-from agon.api_keys import ApiKey
+from agon.api_keys import ApiKey, Limits
 from agon.errors import StreamLost
 from agon.messages import GenerationRequest, ModelCard, now
 from agon.stream.frames import End, body
@@ -84,6 +85,12 @@ class Allowances:
             raise refusal(key.limits, tokens, reserved)
         made = self._running[name] = Reservation(self, key, name, tokens, headers(key.limits, reserved))
         return made
+
+    async def charge(self, key: ApiKey, tokens: int) -> None:
+        """Count tokens that were spent without a reservation that still holds. Raises redis' errors."""
+        name = uuid.uuid4().hex
+        await self._limits.reserve(replace(key, limits=Limits()), name, tokens, self._keyring.spent(key))
+        self._keyring.note_spent(key, await self._limits.settle(key, name, tokens))
 
     async def close(self, reservation: Reservation, tokens: int, unheard: Unheard) -> None:
         """Settle, once the engines have counted."""

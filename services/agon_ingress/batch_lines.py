@@ -26,6 +26,7 @@ UNDONE = {
     "cancelled": ("batch_cancelled", "The batch was cancelled before the request was done."),
 }
 """What is told about a line without an answer, by how its batch ended."""
+_STOPPED = ("cancelled", "expired")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,8 @@ class Lines(Generic[A]):
         if ended.refusal is not None:
             return self._told(ended.line, ended.refusal["status"], ended.refusal["body"])
         completions = [one for one in ended.completions if one is not None]
-        if undone is not None and (not completions or len(completions) < len(ended.completions)):
+        stopped = not completions or any(one is None or one.status in _STOPPED for one in ended.completions)
+        if undone is not None and stopped:
             code, message = UNDONE[undone]
             return self._told(ended.line, None, {"code": code, "message": message})
         try:

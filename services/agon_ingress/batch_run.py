@@ -7,17 +7,20 @@ validating ──▶ in_progress ──▶ finalizing ──▶ completed
 """
 
 import asyncio
+import contextlib
 from typing import Any
 
 from agon.bus.headers import event_headers
-from agon.errors import AgonError, NotFound, TooLarge
+from agon.errors import AgonError, NotFound, TooLarge, Unauthorized, Unavailable
 from agon.messages import GenerationRequest, now
 from agon.store import batch_lines, files
 from agon.store.batch_lines import Line, Sent
 from agon.store.batches import BatchRow, Hold
+from agon_ingress.batch_allowance import BatchAllowance
 from agon_ingress.batch_files import write_files
 from agon_ingress.batch_input import Reading, lines
 from agon_ingress.batch_lines import Lines, Work, refusal
+from agon_ingress.callers import Caller
 from agon_ingress.house import House
 from agon_ingress.routes import ENDPOINTS
 
@@ -35,6 +38,7 @@ class BatchRun:
         self._house = house
         self._row = row
         self._hold = hold
+        self._allowance = BatchAllowance(house, hold)
         self._lines: Lines[Any] = Lines(house, _ENDPOINTS[row.endpoint], row.batch_id, row.tenant, row.expires_at)
 
     @property
@@ -44,16 +48,25 @@ class BatchRun:
     async def run(self) -> None:
         """To its end. Raises `Fenced` when somebody else has it by now, `Unavailable` or what the store raises when
         something is away."""
+        try:
+            await self._run()
+        finally:
+            self._allowance.close()
+
+    async def _run(self) -> None:
         if self._row.status == "validating":
             await self._validate()
         while self._row.status == "in_progress":
             if self._row.expires_at <= now():
                 await self._stop()
+                await self._settle()
                 await write_files(self._hold, self._lines, "expired", self._row.output_expires_after)
                 return
             await self._go_on()
+        await self._settle()
         if self._row.status == "cancelling":
             await self._stop()
+            await self._settle()
             await write_files(self._hold, self._lines, "cancelled", self._row.output_expires_after)
         elif self._row.status == "finalizing":
             await write_files(self._hold, self._lines, "completed", self._row.output_expires_after)
@@ -89,6 +102,7 @@ class BatchRun:
 
     async def _go_on(self) -> None:
         """See how far it is, and ask with more lines where there is room."""
+        await self._settle()
         progress = await batch_lines.progress(self._hold)
         self._row = await self._hold.count(progress.completed, progress.failed)
         if self._row.status == "in_progress" and progress.completed + progress.failed == self._row.total:
@@ -112,8 +126,13 @@ class BatchRun:
         for line in found:
             try:
                 made = await self._lines.work(line)
-                self._house.keyring.owner(self._row.tenant, self._row.key_id).check_model(made.ask.card.model)
+                caller = self._caller()
+                caller.check_model(made.ask.card.model)
+                if not await self._allowance.reserve(caller, line, made):
+                    break
                 work[line.line] = made
+            except Unavailable:
+                raise
             except AgonError as error:
                 refused[line.line] = refusal(error)
         sent = [
@@ -127,7 +146,16 @@ class BatchRun:
         told = await asyncio.gather(*(self._produce(one) for made in work.values() for one in made.requests))
         refused |= {one.line: refusal(error) for one, error in zip(sent, told, strict=True) if error is not None}
         await batch_lines.mark_sent(self._hold, [line for line in work if line not in refused], refused)
-        return len(found)
+        return len(work.keys() | refused.keys())
+
+    def _caller(self) -> Caller:
+        """Who asked. Raises `Unauthorized` once the key is none any more."""
+        return self._house.keyring.owner(self._row.tenant, self._row.key_id)
+
+    async def _settle(self) -> None:
+        """Count what has ended towards the limits of who asked; a key that was revoked has none."""
+        with contextlib.suppress(Unauthorized):
+            await self._allowance.settle(self._caller())
 
     async def _produce(self, request: GenerationRequest) -> TooLarge | None:
         """Onto the batch topic of its model. An error, where Kafka will never take it."""

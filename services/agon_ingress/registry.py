@@ -55,16 +55,21 @@ class Registry:
     def check(self, model: str) -> ModelCard:
         """The model's card. Raises `ModelNotFound` if none is registered, `ModelNotServed` if no live worker has it,
         and `Unavailable` while the registry has not been read."""
+        card = self.registered(model)
+        if not self.serving(model):
+            raise ModelNotServed(
+                f"The model `{model}` exists, but no worker serves it at the moment. Try again shortly.", param="model"
+            )
+        return card
+
+    def registered(self, model: str) -> ModelCard:
+        """The same, served or not."""
         if not self.loaded.is_set():
             raise Unavailable("The registry of models has not been read yet. Try again shortly.")
         card = self.cards.get(model)
         if card is None or card.state != "active":
             raise ModelNotFound(
                 f"The model `{model}` does not exist. GET /v1/models lists those that do.", param="model"
-            )
-        if not self.serving(model):
-            raise ModelNotServed(
-                f"The model `{model}` exists, but no worker serves it at the moment. Try again shortly.", param="model"
             )
         return card
 

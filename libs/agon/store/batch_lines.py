@@ -151,6 +151,31 @@ async def running(hold: Hold) -> list[tuple[str, str]]:
     return [(row["request_id"], row["model"]) for row in rows]
 
 
+async def unsettled(hold: Hold) -> dict[int, int]:
+    """Lines that have ended and were not counted, with the tokens that they cost."""
+    rows = await hold.pool.fetch(
+        """
+        SELECT r.line, sum(r.tokens)::bigint AS tokens
+        FROM agon.batch_requests r JOIN agon.batch_lines l USING (tenant, batch_id, line)
+        WHERE r.tenant = $1 AND r.batch_id = $2 AND NOT l.settled
+        GROUP BY r.line HAVING bool_and(r.status IS NOT NULL)
+        """,
+        hold.tenant,
+        hold.batch_id,
+    )
+    return {row["line"]: row["tokens"] for row in rows}
+
+
+async def settle(hold: Hold, lines: Sequence[int]) -> None:
+    """These were counted."""
+    await hold.pool.execute(
+        "UPDATE agon.batch_lines SET settled = true WHERE tenant = $1 AND batch_id = $2 AND line = ANY($3)",
+        hold.tenant,
+        hold.batch_id,
+        lines,
+    )
+
+
 async def ended(hold: Hold, after: int, most: int) -> list[Ended]:
     """At most so many lines behind `after`, in order, with what came of them."""
     rows = await hold.pool.fetch(
@@ -192,11 +217,11 @@ async def record(connection: Connection, ends: Sequence[GenerationCompleted]) ->
     known = {(row["tenant"], row["request_id"]): row["keep_text"] for row in rows}
     await connection.executemany(
         """
-        UPDATE agon.batch_requests SET status = $3, completion = $4
+        UPDATE agon.batch_requests SET status = $3, completion = $4, tokens = $5
         WHERE tenant = $1 AND request_id = $2 AND status IS NULL
         """,
         [
-            (end.tenant, end.request_id, end.status, end.encode().decode())
+            (end.tenant, end.request_id, end.status, end.encode().decode(), end.usage.total_tokens)
             for end in ends
             if (end.tenant, end.request_id) in known
         ],

@@ -4,7 +4,7 @@ import asyncio
 
 import httpx
 import pytest
-from openai import APIStatusError, NotFoundError
+from openai import APIStatusError, ConflictError, NotFoundError
 
 from agon_ingress.settings import IngressSettings
 from integration.agon_ingress.conftest import MODEL, FakeWorker, Ingress, eventually, register
@@ -89,3 +89,15 @@ async def test_ready_names_every_dependency(ingress: Ingress) -> None:
         assert (await client.get("/healthz")).json() == {"status": "ok"}
         for path in ("/metrics", "/admin/models"):
             assert (await client.get(path)).status_code == 404, "on the internal port only"
+
+
+async def test_a_model_is_deleted_once_nobody_serves_it(ingress: Ingress, settings: IngressSettings) -> None:
+    with pytest.raises(ConflictError):
+        await ingress.client.models.delete(MODEL)
+    await register(settings, "org/idle")
+    await eventually(lambda: "org/idle" in ingress.house.registry.cards)
+    deleted = await ingress.client.models.delete("org/idle")
+    assert (deleted.id, deleted.deleted) == ("org/idle", True)
+    await eventually(lambda: "org/idle" not in [card.model for card in ingress.house.registry.active()])
+    with pytest.raises(NotFoundError):
+        await ingress.client.models.delete("org/idle")

@@ -154,6 +154,7 @@ LOST = CompletionError(message="gone", type="server_error", code="worker_lost")
         (Ended(LINE, {"status": 400, "body": {"error": {"code": "invalid_value"}}}, ()), None, 400, "invalid_value"),
         (Ended(LINE, None, ()), "expired", None, "batch_expired"),
         (Ended(LINE, None, (completion(), None)), "cancelled", None, "batch_cancelled"),
+        (Ended(LINE, None, (completion(status="cancelled", error=LOST),)), "expired", None, "batch_expired"),
     ],
 )
 def test_every_line_ends_in_one_of_the_two_files(

@@ -61,7 +61,8 @@ CREATE INDEX batches_by_time ON agon.batches (tenant, created_at, batch_id);
 CREATE INDEX batches_at_work ON agon.batches (created_at)
     WHERE status IN ('validating', 'in_progress', 'finalizing', 'cancelling');
 
--- A line of the input file. `refusal` is the answer to a body that no model was asked with.
+-- A line of the input file. `refusal` is the answer to a body that no model was asked with;
+-- `settled` says that what the line has cost was counted towards the limits of the key.
 CREATE TABLE agon.batch_lines (
     tenant    text    NOT NULL,
     batch_id  text    NOT NULL,
@@ -69,6 +70,7 @@ CREATE TABLE agon.batch_lines (
     custom_id text    NOT NULL,
     body      text    NOT NULL,
     sent      boolean NOT NULL DEFAULT false,
+    settled   boolean NOT NULL DEFAULT false,
     refusal   jsonb,
     PRIMARY KEY (tenant, batch_id, line),
     UNIQUE (tenant, batch_id, custom_id),
@@ -87,6 +89,7 @@ CREATE TABLE agon.batch_requests (
     keep_text  boolean NOT NULL,
     status     text    CHECK (status IN ('finished', 'failed', 'cancelled', 'expired')),
     completion text,
+    tokens     integer CHECK (tokens >= 0),
     PRIMARY KEY (tenant, request_id),
     UNIQUE (tenant, batch_id, line, part),
     FOREIGN KEY (tenant, batch_id, line) REFERENCES agon.batch_lines (tenant, batch_id, line) ON DELETE CASCADE,
