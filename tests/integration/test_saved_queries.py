@@ -1,6 +1,9 @@
 """Every saved query of docs/analytics answers on a filled database, as the role that may read nothing else."""
 
+import asyncio
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -85,3 +88,26 @@ async def test_the_numbers_of_the_views_fit_each_other(filled: str) -> None:
     daily = await ask(filled, "SELECT verdict, sum(votes) AS n FROM analytics.votes_daily GROUP BY verdict")
     told = {row["verdict"]: row["n"] for row in daily}
     assert told["counted"] - told["retracted"] == votes
+
+
+async def test_a_price_makes_money_of_a_win_s_tokens(filled: str) -> None:
+    def price(*arguments: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [sys.executable, "-m", "agon.cli", "models", "price", *arguments],
+            env={"AGON_POSTGRES_URL": filled, "PYTHONPATH": ":".join(sys.path)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    told = await asyncio.to_thread(price, "nano-6m", "0.5")
+    assert told.stdout == "nano-6m costs 0.5 per million tokens\n", told.stderr
+    for wrong in (("nano-6m", "-1"), ("nano-6m", "nan"), ("nobody", "1")):
+        refused = await asyncio.to_thread(price, *wrong)
+        assert (refused.returncode, refused.stdout) == (2, "")
+    costs = {row["model"]: row for row in await ask(filled, "SELECT * FROM analytics.model_costs")}
+    priced = costs.pop("nano-6m")
+    assert priced["cost_per_win"] == pytest.approx(priced["tokens_per_win"] * 0.5e-6)
+    assert {row["cost_per_win"] for row in costs.values()} == {None}
+    assert (await asyncio.to_thread(price, "nano-6m", "none")).stdout == "nano-6m has no price\n"
+    assert {row["cost_per_win"] for row in await ask(filled, "SELECT * FROM analytics.model_costs")} == {None}

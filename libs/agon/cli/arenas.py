@@ -1,12 +1,13 @@
 """`agon arenas`: the arenas, and what is decided about each of them."""
 
-import asyncio
 import json
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import click
+
+from agon.cli.database import with_pool
 
 
 @click.group()
@@ -33,7 +34,7 @@ def show() -> None:
     async def read(pool: Any) -> list[Any]:
         return await battles.read_arenas(pool)
 
-    for arena in _with_pool(read):
+    for arena in with_pool("agon arenas", read):
         hours = arena.publication_delay.total_seconds() / 3600
         said = {"tenant": arena.tenant, "arena": arena.arena, "publication_delay_hours": hours, "policy": arena.policy}
         click.echo(json.dumps(said))
@@ -60,7 +61,7 @@ def set_(name: str, policy: Path | None, publication_delay: float | None, tenant
     async def write(pool: Any) -> None:
         await battles.set_arena(pool, tenant, name, found, delay)
 
-    _with_pool(write)
+    with_pool("agon arenas", write)
     click.echo(f"{tenant}/{name} is set")
 
 
@@ -86,16 +87,3 @@ def _checked(path: Path) -> dict[str, Any]:
     if kind_of(policy.get("pairing", {})) == "active":
         from_policy(policy["pairing"], None)
     return policy
-
-
-def _with_pool(work: Any) -> Any:
-    from agon.settings import Settings
-    from agon.store.migrations import require_migrated
-    from agon.store.pool import open_pool
-
-    async def run() -> Any:
-        async with open_pool(Settings.load().postgres_url, "agon arenas") as pool:
-            await require_migrated(pool)
-            return await work(pool)
-
-    return asyncio.run(run())

@@ -1,11 +1,13 @@
 """`agon models`: what exists, what is served, by which workers, with what capacity."""
 
 import json
+import math
 from collections.abc import Iterator
 from typing import Any
 
 import click
 
+from agon.cli.database import with_pool
 from agon.cli.server import get
 from agon.cli.stack import find_internal_url
 
@@ -13,20 +15,64 @@ COLUMNS = ("MODEL", "STATE", "BACKEND", "PARAMETERS", "CONTEXT", "RUNNING", "WAI
 NUMBERS = frozenset(COLUMNS[3:8])
 
 
-@click.command()
+class Price(click.ParamType[float | None]):
+    """A number of at least 0, or `none`."""
+
+    name = "price"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float | None:
+        if value == "none":
+            return None
+        try:
+            found = float(value)
+        except ValueError:
+            found = math.nan
+        if not 0 <= found < math.inf:
+            self.fail(f"{value!r} is no price: a number of at least 0, or none", param, ctx)
+        return found
+
+
+@click.group(invoke_without_command=True)
 @click.option("--url", help="The internal address of the ingress; found by itself for a stack that runs here.")
 @click.option("--data", default=".agon", show_default=True, help="The data folder of the stack, to find its address.")
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
-def models(url: str | None, data: str, as_json: bool) -> None:
+@click.pass_context
+def models(context: click.Context, url: str | None, data: str, as_json: bool) -> None:
     """List the registered models: served or not, by which workers, how busy, how much they take.
 
     \b
     Example:
       agon models
       agon models --json
+      agon models price acme/large 0.6
     """
+    if context.invoked_subcommand is not None:
+        return
     rows = get(find_internal_url(url, data), "/admin/models")["models"]
     click.echo(json.dumps(rows, indent=2) if as_json else "\n".join(_table(rows)))
+
+
+@models.command()
+@click.argument("model")
+@click.argument("per_million", type=Price(), metavar="PRICE|none")
+@click.option("--tenant", default="default", show_default=True)
+def price(model: str, per_million: float | None, tenant: str) -> None:
+    """Say what a million generated tokens of a model cost, in your currency; `none` takes it back.
+
+    Tables of costs (`analytics.model_costs`) then tell what a win costs. Needs the database (AGON_POSTGRES_URL).
+
+    \b
+    Example:
+      agon models price acme/large 0.6
+      agon models price acme/large none
+    """
+    from agon.store.models import set_price
+
+    async def write(pool: Any) -> None:
+        await set_price(pool, tenant, model, per_million)
+
+    with_pool("agon models", write)
+    click.echo(f"{model} has no price" if per_million is None else f"{model} costs {per_million:g} per million tokens")
 
 
 def _table(rows: list[dict[str, Any]]) -> Iterator[str]:

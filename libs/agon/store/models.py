@@ -1,9 +1,11 @@
-"""`agon.models`: the newest card of every model that was ever registered. Filled by the recorder."""
+"""`agon.models`: the newest card of every model that was ever registered, filled by the recorder; and
+`agon.model_prices`, what their tokens cost, where somebody says so."""
 
 from collections.abc import Sequence
 
+from agon.errors import NotFound
 from agon.messages import ModelCard
-from agon.store.pool import Connection
+from agon.store.pool import Connection, Pool
 
 
 async def record(connection: Connection, cards: Sequence[ModelCard]) -> None:
@@ -29,3 +31,22 @@ async def record(connection: Connection, cards: Sequence[ModelCard]) -> None:
             for c in newest.values()
         ],
     )  # fmt: skip
+
+
+async def set_price(db: Pool | Connection, tenant: str, model: str, per_million: float | None) -> None:
+    """What a million generated tokens of a model cost; None where nobody knows any more. Raises `NotFound` for a model
+    that was never registered."""
+    if not await db.fetchval("SELECT 1 FROM agon.models WHERE tenant = $1 AND model = $2", tenant, model):
+        raise NotFound(f"There is no model {model!r}.", param="model")
+    if per_million is None:
+        await db.execute("DELETE FROM agon.model_prices WHERE tenant = $1 AND model = $2", tenant, model)
+        return
+    await db.execute(
+        """
+        INSERT INTO agon.model_prices (tenant, model, per_million) VALUES ($1, $2, $3)
+        ON CONFLICT (tenant, model) DO UPDATE SET per_million = $3, set_at = now()
+        """,
+        tenant,
+        model,
+        per_million,
+    )
