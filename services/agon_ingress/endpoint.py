@@ -53,6 +53,11 @@ async def _nothing(asked: Asked, ask: Ask, house: House) -> None:
     """Most answers are not kept."""
 
 
+async def _nothing_apart(asked: Asked, ask: Ask, order: Order, house: House) -> Response | None:
+    """Most clients wait."""
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint(Generic[A]):
     """`generations` are the requests for the workers; `whole` and `streamed` make the answer of what they tell.
@@ -78,6 +83,8 @@ class Endpoint(Generic[A]):
     """Read what the request goes on from. Raises `InvalidRequest` for what is not there."""
     keep: Callable[[A, Ask, House], Awaitable[None]] = _nothing
     """Write down what was asked, where the client wants it kept; before anything goes out."""
+    apart: Callable[[A, Ask, Order, House], Awaitable[Response | None]] = _nothing_apart
+    """Send what the client does not wait for, settle it, and answer; None where it waits, as most do."""
 
     def ask(self, model: str, name: str, tenant: str, deadline: datetime, house: House) -> Ask:
         """Raises `ModelNotFound` or `ModelNotServed`."""
@@ -111,6 +118,8 @@ class Endpoint(Generic[A]):
         whole = None if streamed else self.whole(asked, ask)
         order = Order(generations, self.conversation(asked), headers, until, repeatable=repeatable)
         order = await self._take_on(order, caller, asked, ask, house, len(await request.body()))
+        if (answer := await self.apart(asked, ask, order, house)) is not None:
+            return answer
         if streamed:
             return StreamedAnswer(house, order, streamed)
         assert whole is not None

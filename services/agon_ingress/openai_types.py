@@ -1,9 +1,11 @@
 """What several of OpenAI's objects have in common. `openapi.json` is made from these classes."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from agon.errors import InvalidRequest
 from agon_ingress.policy import Asked
 
 
@@ -71,6 +73,19 @@ Metadata = Annotated[
     Field(max_length=16),
 ]
 """What a client notes on an object: at most 16 pairs of 64 and 512 characters."""
+
+
+class MetadataUpdate(Asked):
+    """All the metadata that an object has from now on; null for none."""
+
+    metadata: Metadata = {}
+
+    @classmethod
+    def refuse_within(cls, raw: Mapping[str, Any]) -> None:
+        if "metadata" not in raw:
+            raise InvalidRequest("metadata: Field required", param="metadata", code="missing_required_parameter")
+
+
 TopP = Annotated[float, Field(ge=0, le=1)]
 """OpenAI takes 0 as well: it leaves the most probable token."""
 ServiceTier = Literal["default"]

@@ -1,12 +1,14 @@
 """A kept response as it stands: told from what was asked, and from how it ended, by the same machine that told it to
 its client. Pure."""
 
-from datetime import datetime
+from collections.abc import Callable, Iterator
 
+from agon.errors import Expired
 from agon.messages import GenerationCompleted
 from agon.store.responses import ResponseRow
 from agon.stream.frames import End
 from agon_ingress.errors import from_end
+from agon_ingress.response_events import ResponseEvent
 from agon_ingress.response_items import Item, Items, read_items
 from agon_ingress.response_telling import ResponseMachine
 from agon_ingress.response_types import Response
@@ -20,21 +22,38 @@ def begun(row: ResponseRow) -> Response:
 
 def ended(row: ResponseRow, end: GenerationCompleted) -> Response:
     """The response, with all that it says."""
-    machine = ResponseMachine(begun(row), Speech())
-    for choice in end.choices:
-        for _ in machine.recorded(choice, end.usage.reasoning_tokens):
-            pass
-    final = final_of(end)
-    events = machine.end([final]) if end.status == "finished" else machine.error(from_end(final))
-    for _ in events:
-        pass
-    return machine.response
+    return _run(row, lambda machine: replayed(machine, row, end))
 
 
 def expired(row: ResponseRow) -> Response:
     """Its deadline has passed, and nobody has said how it ended."""
+    error = Expired("The deadline passed before the answer was complete.")
+    return _run(row, lambda machine: machine.error(error))
+
+
+def cancelled(row: ResponseRow) -> Response:
+    """It was cancelled, and its worker has not said yet how far it came."""
+    return _run(row, lambda machine: machine.cancelled(None))
+
+
+def replayed(machine: ResponseMachine, row: ResponseRow, end: GenerationCompleted) -> Iterator[ResponseEvent]:
+    """What the record says, as events."""
+    yield from machine.admitted()
+    for choice in end.choices:
+        yield from machine.recorded(choice, end.usage.reasoning_tokens)
+    yield from closing(machine, row, final_of(end))
+
+
+def closing(machine: ResponseMachine, row: ResponseRow, end: End) -> Iterator[ResponseEvent]:
+    """The last events. A response that was cancelled stays so, whatever its worker still said."""
+    if end.status == "cancelled" or row.cancelled_at is not None:
+        return machine.cancelled(end)
+    return machine.end([end]) if end.status == "finished" else machine.error(from_end(end))
+
+
+def _run(row: ResponseRow, events: Callable[[ResponseMachine], Iterator[ResponseEvent]]) -> Response:
     machine = ResponseMachine(begun(row), Speech())
-    for _ in machine.error(from_end(_end("expired", "deadline_exceeded", row.deadline))):
+    for _ in events(machine):
         pass
     return machine.response
 
@@ -58,7 +77,3 @@ def final_of(end: GenerationCompleted) -> End:
         None if error is None else error.type,
         None if error is None else error.code,
     )
-
-
-def _end(status: str, code: str, at: datetime) -> End:
-    return End(status, 0, 0, 0, at.timestamp(), "The deadline passed before the answer was complete.", None, code)

@@ -8,7 +8,7 @@ from agon.engine.events import TokenLogprob
 from agon.errors import AgonError, InvalidRequest, RateLimited
 from agon.messages import CompletionChoice
 from agon.messages.completions import TokenLogprob as RecordedLogprob
-from agon.stream.frames import Delta
+from agon.stream.frames import Delta, End
 from agon_ingress.response_events import (
     ArgumentsDeltaEvent,
     ArgumentsDoneEvent,
@@ -62,7 +62,14 @@ class ResponseMachine:
 
     def begin(self) -> Iterator[ResponseEvent]:
         yield LifeEvent(type="response.created", response=self.response, **self._number())
-        yield LifeEvent(type="response.in_progress", response=self.response, **self._number())
+        kind = "response.queued" if self.response.status == "queued" else "response.in_progress"
+        yield LifeEvent(type=kind, response=self.response, **self._number())
+
+    def admitted(self) -> Iterator[ResponseEvent]:
+        """A queued one is under way."""
+        if self.response.status == "queued":
+            self.response = self.response.model_copy(update={"status": "in_progress"})
+            yield LifeEvent(type="response.in_progress", response=self.response, **self._number())
 
     def delta(self, delta: Delta) -> Iterator[ResponseEvent]:
         if delta.logprobs is not None:
@@ -111,6 +118,17 @@ class ResponseMachine:
             }
         )
         yield LifeEvent(type="response.failed", response=self.response, **self._number())
+
+    def cancelled(self, end: End | None) -> Iterator[ResponseEvent]:
+        """It goes as far as it has come. OpenAI has no event of its own for this; `status` says it."""
+        self.response = self.response.model_copy(
+            update={
+                "status": "cancelled",
+                "output": self._output("incomplete"),
+                "usage": None if end is None else _usage([end], self._reasoning_tokens()),
+            }
+        )
+        yield LifeEvent(type="response.incomplete", response=self.response, **self._number())
 
     def _piece(self, piece: Piece) -> Iterator[ResponseEvent]:
         match piece:
@@ -225,19 +243,19 @@ class ResponseStream:
         self._machine = ResponseMachine(response, speech)
 
     def begin(self) -> bytes:
-        return _encoded(self._machine.begin())
+        return encoded(self._machine.begin())
 
     def delta(self, choice: int, delta: Delta) -> bytes:
-        return _encoded(self._machine.delta(delta))
+        return encoded(self._machine.delta(delta))
 
     def end(self, ends: Ends) -> bytes:
-        return _encoded(self._machine.end(ends))
+        return encoded(self._machine.end(ends))
 
     def error(self, error: AgonError) -> bytes:
-        return _encoded(self._machine.error(error))
+        return encoded(self._machine.error(error))
 
 
-def _encoded(events: Iterable[ResponseEvent]) -> bytes:
+def encoded(events: Iterable[ResponseEvent]) -> bytes:
     return b"".join(
         b"event: %b\ndata: %b\n\n" % (event.type.encode(), event.model_dump_json(by_alias=True).encode())
         for event in events

@@ -76,6 +76,14 @@ InputItem = Annotated[
 ITEMS = ("message", "function_call", "function_call_output", "reasoning")
 
 
+def refuse_other_items(raw: Any, where: str) -> None:
+    """Raise `UnsupportedParameter` for an item, or a part of one, of another type than these."""
+    refuse_other_types(raw, where, ITEMS)
+    for place, item in objects(raw, where):
+        for name in ("content", "output"):
+            refuse_other_types(item.get(name), f"{place}.{name}", ("input_text", "output_text", "text"))
+
+
 class FunctionTool(Told):
     """A function that the model may call; `parameters` is a JSON schema of its arguments."""
 
@@ -145,6 +153,16 @@ class ResponseStreamOptions(Asked):
     include_obfuscation: bool = False
 
 
+class ConversationName(Asked):
+    """A conversation."""
+
+    id: Annotated[str, Field(max_length=64)]
+
+
+class ConversationTold(Told):
+    id: str
+
+
 class ResponseRequest(Asked):
     """`POST /v1/responses`. It is kept unless `store` is false; a conversation goes on with `previous_response_id`, or
     by sending its items again."""
@@ -163,6 +181,10 @@ class ResponseRequest(Asked):
     parallel_tool_calls: bool = True
     text: TextOptions = TextOptions()
     reasoning: ReasoningOptions | None = None
+    conversation: str | ConversationName | None = None
+    """A conversation to go on with: its items come in front, and this input and output are added to it."""
+    background: bool = False
+    """Answer at once with a response that is `queued`; it goes on whoever leaves, to be read, followed or cancelled."""
     store: bool = True
     """Whether question and answer are kept, to be read again and to go on from."""
     previous_response_id: Annotated[str, Field(max_length=64)] | None = None
@@ -185,9 +207,7 @@ class ResponseRequest(Asked):
     prompt_cache_retention: Annotated[Any, Accepted()] = None
     prompt_cache_options: Annotated[Any, Accepted()] = None
 
-    background: Annotated[Any, Refused(False, why="Responses are not kept on this server yet.")] = None
     background_options: Annotated[Any, Refused()] = None
-    conversation: Annotated[Any, Refused(why="Send the earlier items in `input`.")] = None
     prompt: Annotated[Any, Refused(why="This server keeps no prompts: send `instructions` and `input`.")] = None
     context_management: Annotated[Any, Refused([])] = None
     moderation: Annotated[Any, Refused()] = None
@@ -198,15 +218,22 @@ class ResponseRequest(Asked):
     def _together(self) -> Self:
         if self.stream_options is not None and not self.stream:
             raise ValueError("stream_options: only with `stream: true`")
+        if self.conversation is not None and self.previous_response_id is not None:
+            raise ValueError("conversation and previous_response_id both say what came before: give one of them")
+        if self.conversation is not None and not self.store:
+            raise ValueError("conversation: only with `store: true`")
+        if self.background and not self.store:
+            raise ValueError("background: only with `store: true`")
         return self
 
     @classmethod
     def refuse_within(cls, raw: Mapping[str, Any]) -> None:
-        refuse_other_types(raw.get("input"), "input", ITEMS)
-        for where, item in objects(raw.get("input"), "input"):
-            for name in ("content", "output"):
-                refuse_other_types(item.get(name), f"{where}.{name}", ("input_text", "output_text", "text"))
+        refuse_other_items(raw.get("input"), "input")
         refuse_other_types(raw.get("tools"), "tools", ("function",))
+
+    @property
+    def conversation_id(self) -> str | None:
+        return self.conversation.id if isinstance(self.conversation, ConversationName) else self.conversation
 
     @property
     def logprobs(self) -> bool:
@@ -317,12 +344,13 @@ class Response(Told):
     output: tuple[OutputItem, ...] = ()
     parallel_tool_calls: bool
     previous_response_id: str | None = None
+    conversation: ConversationTold | None = None
     prompt_cache_key: str | None
     reasoning: ReasoningOptions
     safety_identifier: None = None
     service_tier: ServiceTier = "default"
     store: bool
-    background: bool = False
+    background: bool
     temperature: float | None
     text: TextOptions
     tool_choice: ToolChoice

@@ -3,70 +3,25 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from agon.messages import GenerationRequest, ResponseFormat, Tool, formats, tool_choice, tools
+from fastapi import Response as HttpResponse
+
+from agon.messages import GenerationRequest
 from agon.store import responses
 from agon.store.responses import ResponseRow
+from agon_ingress.answers import Order
 from agon_ingress.calls import check_calls
 from agon_ingress.chat import template_kwargs
 from agon_ingress.endpoint import Ask, Endpoint
 from agon_ingress.house import House
 from agon_ingress.mapping import able, command
-from agon_ingress.response_context import before
+from agon_ingress.recorded import not_found
+from agon_ingress.response_context import before, so_far
 from agon_ingress.response_events import ResponseStreamEvent
+from agon_ingress.response_following import FollowedResponse
 from agon_ingress.response_items import items_of, messages, write_items
+from agon_ingress.response_mapping import chosen, form, offered, speech
 from agon_ingress.response_telling import ResponseStream, WholeResponse
-from agon_ingress.response_types import (
-    AllowedFunctions,
-    NamedTool,
-    ReasoningOptions,
-    Response,
-    ResponseFormatJsonObject,
-    ResponseFormatJsonSchema,
-    ResponseRequest,
-)
-from agon_ingress.telling import Speech
-
-
-def offered(asked: ResponseRequest) -> tuple[Tool, ...] | None:
-    """The functions, as chats have them."""
-    return (
-        tuple(
-            Tool(
-                function=tools.ToolFunction(
-                    name=tool.name, description=tool.description, parameters=tool.parameters, strict=tool.strict
-                )
-            )
-            for tool in asked.tools
-        )
-        or None
-    )
-
-
-def chosen(asked: ResponseRequest) -> tool_choice.ToolChoice:
-    """The choice among them, as chats have it."""
-
-    def named(tool: NamedTool) -> tool_choice.NamedChoice:
-        return tool_choice.NamedChoice(type="function", function=tool_choice.NamedFunction(name=tool.name))
-
-    match asked.tool_choice:
-        case NamedTool() as tool:
-            return named(tool)
-        case AllowedFunctions(mode=mode, tools=allowed):
-            some = tool_choice.AllowedTools(mode=mode, tools=tuple(map(named, allowed)))
-            return tool_choice.AllowedChoice(type="allowed_tools", allowed_tools=some)
-        case plain:
-            return plain
-
-
-def form(asked: ResponseRequest) -> ResponseFormat | None:
-    """What form the text has, as chats have it."""
-    match asked.text.format:
-        case ResponseFormatJsonObject():
-            return formats.JsonObjectFormat()
-        case ResponseFormatJsonSchema(name=name, schema_=schema, description=about, strict=strict):
-            named = formats.NamedSchema(name=name, schema=schema, description=about, strict=strict)
-            return formats.JsonSchemaFormat(json_schema=named)
-    return None
+from agon_ingress.response_types import ConversationTold, ReasoningOptions, Response, ResponseRequest
 
 
 def _generations(asked: ResponseRequest, ask: Ask) -> Sequence[GenerationRequest]:
@@ -94,6 +49,7 @@ def _generations(asked: ResponseRequest, ask: Ask) -> Sequence[GenerationRequest
         metadata=asked.metadata,
         deadline=ask.deadline,
         store=asked.store,
+        detached=asked.background,
     )
     return (request,)
 
@@ -103,7 +59,7 @@ def begun(asked: ResponseRequest, ask: Ask) -> Response:
     return Response(
         id=ask.head.id,
         created_at=ask.head.created,
-        status="in_progress",
+        status="queued" if asked.background else "in_progress",
         instructions=asked.instructions,
         max_output_tokens=asked.max_output_tokens,
         model=ask.head.model,
@@ -118,27 +74,24 @@ def begun(asked: ResponseRequest, ask: Ask) -> Response:
         top_p=asked.top_p,
         truncation=asked.truncation,
         previous_response_id=asked.previous_response_id,
+        conversation=None if asked.conversation_id is None else ConversationTold(id=asked.conversation_id),
         store=asked.store,
+        background=asked.background,
         metadata=asked.metadata,
     )
 
 
-def speech(asked: ResponseRequest, ask: Ask) -> Speech:
-    """How this answer is to be read."""
-    offer = tool_choice.calling(offered(asked), chosen(asked), asked.parallel_tool_calls)
-    return Speech(ask.card.tool_format, offer.names, ask.card.reasoning, offer.several)
-
-
 def _streamed(asked: ResponseRequest, ask: Ask) -> ResponseStream | None:
-    return ResponseStream(begun(asked, ask), speech(asked, ask)) if asked.stream else None
+    return ResponseStream(begun(asked, ask), speech(asked, ask.card)) if asked.stream else None
 
 
 async def recall(asked: ResponseRequest, ask: Ask, house: House) -> Ask:
-    """What was said before: the response that this goes on from, and those that came before it."""
-    if asked.previous_response_id is None:
-        return ask
-    earlier = await before(house, ask.tenant, asked.previous_response_id)
-    return replace(ask, earlier=earlier)
+    """What was said before: in the conversation, or up to the response that this goes on from."""
+    if asked.conversation_id is not None:
+        return replace(ask, earlier=await so_far(house, ask.tenant, asked.conversation_id))
+    if asked.previous_response_id is not None:
+        return replace(ask, earlier=await before(house, ask.tenant, asked.previous_response_id))
+    return ask
 
 
 async def keep(asked: ResponseRequest, ask: Ask, house: House) -> None:
@@ -146,19 +99,55 @@ async def keep(asked: ResponseRequest, ask: Ask, house: House) -> None:
     if not asked.store:
         return
     house.health.require("postgres")
-    row = ResponseRow(
+    row = row_of(asked, ask)
+    if not await responses.keep(house.pool, row):
+        raise not_found("conversation", asked.conversation_id or "")
+
+
+async def _send(asked: ResponseRequest, ask: Ask, order: Order, house: House) -> None:
+    (request,) = order.requests
+    try:
+        generation = await house.submit(request, conversation=order.conversation)
+    except BaseException:
+        order.allowance.settle(0)
+        await house.abandon(request)  # the record may be on Kafka although nobody said so
+        await responses.delete(house.pool, ask.tenant, ask.head.id)
+        if order.repeatable is not None:
+            await house.repeating.withdraw(order.repeatable)
+        raise
+    await generation.close()
+    order.allowance.settle(0, [(generation.request, 0)])
+
+
+def row_of(asked: ResponseRequest, ask: Ask) -> ResponseRow:
+    """What is kept of it."""
+    return ResponseRow(
         tenant=ask.tenant,
         response_id=ask.head.id,
         model=asked.model,
         begun=begun(asked, ask).model_dump_json(by_alias=True),
         items=write_items(items_of(asked.input, ask.head.id)),
         previous_id=asked.previous_response_id,
-        conversation_id=None,
-        background=False,
+        conversation_id=asked.conversation_id,
+        background=asked.background,
         created_at=ask.began,
         deadline=ask.deadline,
     )
-    await responses.keep(house.pool, row)
+
+
+async def apart(asked: ResponseRequest, ask: Ask, order: Order, house: House) -> HttpResponse | None:
+    """Send a background request, which nobody need wait for, and answer."""
+    if not asked.background:
+        return None
+    if order.repeatable is None or order.repeatable.first:
+        await _send(asked, ask, order, house)
+    else:
+        order.allowance.settle(0)
+    headers = dict(order.headers)
+    if asked.stream:
+        return FollowedResponse(house, row_of(asked, ask), headers=headers)
+    told = begun(asked, ask).model_dump_json(by_alias=True)
+    return HttpResponse(told, media_type="application/json", headers=headers)
 
 
 RESPONSES = Endpoint(
@@ -169,9 +158,10 @@ RESPONSES = Endpoint(
     event=ResponseStreamEvent,
     about="An answer as items: text, reasoning, calls of functions; with `stream: true` as events.",
     generations=_generations,
-    whole=lambda asked, ask: WholeResponse(begun(asked, ask), speech(asked, ask)),
+    whole=lambda asked, ask: WholeResponse(begun(asked, ask), speech(asked, ask.card)),
     streamed=_streamed,
     conversation=lambda asked: asked.prompt_cache_key,
     recall=recall,
     keep=keep,
+    apart=apart,
 )

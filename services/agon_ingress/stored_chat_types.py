@@ -1,36 +1,22 @@
 """Stored chat completions as OpenAI tells them, made of what was asked and of how it ended. Pure."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Literal
 
 from pydantic import Field
 
-from agon.errors import InvalidRequest
 from agon.messages import ChatMessage, CompletionChoice, GenerationCompleted, ToolCall
 from agon.messages.requests import Role, TextPart
 from agon.store.stored_chats import StoredChat
 from agon_ingress.chat_types import ChatCompletion, ChatFinish, Choice, Logprobs, ResponseMessage
 from agon_ingress.openai_types import (
     CompletionTokensDetails,
-    Metadata,
     PromptTokensDetails,
     Told,
     Usage,
     absent,
 )
 from agon_ingress.pages import Page
-from agon_ingress.policy import Asked
-
-
-class MetadataUpdate(Asked):
-    """All the metadata that an object has from now on; null for none."""
-
-    metadata: Metadata = {}
-
-    @classmethod
-    def refuse_within(cls, raw: Mapping[str, Any]) -> None:
-        if "metadata" not in raw:
-            raise InvalidRequest("metadata: Field required", param="metadata", code="missing_required_parameter")
 
 
 class ChatCompletionList(Page[ChatCompletion]):

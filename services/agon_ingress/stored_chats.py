@@ -10,13 +10,13 @@ from agon.store import requests, stored_chats
 from agon.store.stored_chats import StoredChat
 from agon_ingress.chat_types import ChatCompletion
 from agon_ingress.house import House
+from agon_ingress.openai_types import MetadataUpdate
 from agon_ingress.pages import After, Limit, Order, cut, turn, unknown_after
 from agon_ingress.receiving import receive, takes, tenant_of
 from agon_ingress.recorded import named, not_found, recorded
 from agon_ingress.stored_chat_types import (
     ChatCompletionDeleted,
     ChatCompletionList,
-    MetadataUpdate,
     StoredMessageList,
     messages_of,
     told,

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import asyncpg
+
 from agon.store.pool import Pool
 
-_COLUMNS = (
+COLUMNS = (
     "tenant", "response_id", "model", "begun", "items", "previous_id", "conversation_id", "background", "created_at",
     "deadline", "cancelled_at",
 )  # fmt: skip
@@ -33,32 +35,49 @@ class ResponseRow:
     cancelled_at: datetime | None = None
 
 
-async def keep(pool: Pool, row: ResponseRow) -> None:
-    """Write it down; before its request goes out. Again is fine: a batch goes on where it may have been already."""
-    places = ", ".join(f"${n}" for n in range(1, len(_COLUMNS) + 1))
-    await pool.execute(
-        f"INSERT INTO agon.responses ({', '.join(_COLUMNS)}) VALUES ({places}) ON CONFLICT DO NOTHING",
-        *(getattr(row, name) for name in _COLUMNS),
-    )
+async def keep(pool: Pool, row: ResponseRow) -> bool:
+    """Write it down, with its place in its conversation; before its request goes out. Again is fine: a batch goes on
+    where it may have been already. False where that conversation is gone."""
+    places = ", ".join(f"${n}" for n in range(1, len(COLUMNS) + 1))
+    try:
+        async with pool.acquire() as connection, connection.transaction():
+            new = await connection.fetchval(
+                f"""
+                INSERT INTO agon.responses ({", ".join(COLUMNS)}) VALUES ({places}) ON CONFLICT DO NOTHING RETURNING 1
+                """,
+                *(getattr(row, name) for name in COLUMNS),
+            )
+            if new and row.conversation_id is not None:
+                await connection.execute(
+                    """
+                    INSERT INTO agon.conversation_entries (tenant, conversation_id, response_id) VALUES ($1, $2, $3)
+                    """,
+                    row.tenant,
+                    row.conversation_id,
+                    row.response_id,
+                )
+    except asyncpg.ForeignKeyViolationError:
+        return False
+    return True
 
 
 async def read(pool: Pool, tenant: str, response_id: str) -> ResponseRow | None:
     """One, whether or not it has ended; none that was deleted."""
     row = await pool.fetchrow(
         f"""
-        SELECT {", ".join(_COLUMNS)} FROM agon.responses
+        SELECT {", ".join(COLUMNS)} FROM agon.responses
         WHERE tenant = $1 AND response_id = $2 AND forgotten_at IS NULL
         """,
         tenant,
         response_id,
     )
-    return None if row is None else _row(row)
+    return None if row is None else row_of(row)
 
 
 async def chain(pool: Pool, tenant: str, response_id: str, most: int) -> Sequence[ResponseRow]:
     """A response and those that it goes on from, the oldest first. At most so many; where one is missing, the oldest
     that is left still says so by its `previous_id`."""
-    columns = ", ".join(f"r.{name}" for name in _COLUMNS)
+    columns = ", ".join(f"r.{name}" for name in COLUMNS)
     rows = await pool.fetch(
         f"""
         WITH RECURSIVE chain AS (
@@ -75,16 +94,41 @@ async def chain(pool: Pool, tenant: str, response_id: str, most: int) -> Sequenc
         response_id,
         most,
     )
-    return [_row(row) for row in rows]
+    return [row_of(row) for row in rows]
+
+
+async def cancel(pool: Pool, tenant: str, response_id: str) -> None:
+    """It is cancelled from here on, whatever its worker still says; unless its end has been recorded before."""
+    await pool.execute(
+        """
+        UPDATE agon.responses SET cancelled_at = now()
+        WHERE tenant = $1 AND response_id = $2 AND cancelled_at IS NULL
+          AND NOT EXISTS (SELECT FROM agon.requests WHERE tenant = $1 AND request_id = $2)
+        """,
+        tenant,
+        response_id,
+    )
 
 
 async def delete(pool: Pool, tenant: str, response_id: str) -> None:
     """Forget what was asked and what was said; usage and cost stay. Only of one that has ended: what a running one
-    says would come behind this."""
+    says would come behind this. What belongs to a conversation stays there."""
     async with pool.acquire() as connection, connection.transaction():
+        kept = await connection.fetchval(
+            """
+            UPDATE agon.responses r SET forgotten_at = now()
+            FROM agon.conversations c
+            WHERE r.tenant = $1 AND r.response_id = $2
+              AND c.tenant = r.tenant AND c.conversation_id = r.conversation_id RETURNING 1
+            """,
+            tenant,
+            response_id,
+        )
+        if kept:
+            return
         for table, name in (("responses", "response_id"), ("completion_texts", "request_id")):
             await connection.execute(f"DELETE FROM agon.{table} WHERE tenant = $1 AND {name} = $2", tenant, response_id)
 
 
-def _row(row: Mapping[str, Any]) -> ResponseRow:
-    return ResponseRow(**{name: row[name] for name in _COLUMNS})
+def row_of(row: Mapping[str, Any]) -> ResponseRow:
+    return ResponseRow(**{name: row[name] for name in COLUMNS})

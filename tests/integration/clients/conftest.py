@@ -4,7 +4,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import httpx
@@ -34,11 +35,30 @@ class Api:
 
     url: str
     """Without `/v1`."""
+    environment: dict[str, str]
+    """Of its services."""
 
     @property
     def openai(self) -> OpenAI:
         """The official client, which checks each answer against OpenAI's types."""
-        return OpenAI(base_url=f"{self.url}/v1", api_key="none", max_retries=0, _strict_response_validation=True)
+        return _client(self.url)
+
+    @contextmanager
+    def another_ingress(self) -> Iterator[tuple[OpenAI, "subprocess.Popen[bytes]"]]:
+        """A second ingress in front of the same servers, for a test that kills it."""
+        port = free_port()
+        environment = {**self.environment, "AGON_HTTP_PORT": str(port), "AGON_NAME": "ingress-other"}
+        process = subprocess.Popen([sys.executable, "-m", "agon_ingress"], env=environment)
+        try:
+            _wait(f"http://127.0.0.1:{port}", process)
+            yield _client(f"http://127.0.0.1:{port}"), process
+        finally:
+            process.kill()
+            process.wait(10)
+
+
+def _client(url: str) -> OpenAI:
+    return OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0, _strict_response_validation=True)
 
 
 @pytest.fixture(scope="session")
@@ -64,8 +84,8 @@ def api(
             for name in ("ingress", "recorder")
         ]
     try:
-        _wait(f"http://127.0.0.1:{port}", worker)
-        yield Api(f"http://127.0.0.1:{port}")
+        _wait(f"http://127.0.0.1:{port}", worker.process, worker.told)
+        yield Api(f"http://127.0.0.1:{port}", environment)
     finally:
         for service in services:
             service.kill()
@@ -73,7 +93,7 @@ def api(
         worker.kill()
 
 
-def _wait(url: str, worker: WorkerProcess) -> None:
+def _wait(url: str, process: "subprocess.Popen[bytes]", told: Callable[[], str] = str) -> None:
     """Until every model is served."""
     until = time.monotonic() + 120
     while time.monotonic() < until:
@@ -82,9 +102,9 @@ def _wait(url: str, worker: WorkerProcess) -> None:
                 return
         except httpx.HTTPError:
             pass
-        assert worker.process.poll() is None, worker.told()
+        assert process.poll() is None, told()
         time.sleep(0.1)
-    raise AssertionError(f"not ready in time: {worker.told()[-2000:]} {os.getloadavg()}")
+    raise AssertionError(f"not ready in time: {told()[-2000:]} {os.getloadavg()}")
 
 
 @pytest.fixture(scope="session")
