@@ -169,6 +169,7 @@ async def make_topics(settings: IngressSettings, *models: str) -> None:
             [
                 NewTopic(settings.topics.models, 1, 1, topic_configs={"cleanup.policy": "compact"}),
                 *(NewTopic(settings.topics.requests(model), PARTITIONS, 1) for model in models or (MODEL,)),
+                *(NewTopic(name, 1, 1) for name in (settings.topics.battles, settings.topics.votes)),
             ]
         )
     finally:

@@ -13,7 +13,6 @@ import asyncpg
 import httpx
 import pytest
 from aiokafka import AIOKafkaConsumer
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from agon.arena import tickets
 from agon.arena.commitment import opens
@@ -179,12 +178,6 @@ class _NoCookies(httpx.Cookies):
 async def arena(arena_settings: IngressSettings) -> AsyncIterator[Arena]:
     settings = arena_settings
     await make_topics(settings, ONE, TWO)
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_url)
-    await admin.start()
-    try:
-        await admin.create_topics([NewTopic(name, 1, 1) for name in (settings.topics.battles, settings.topics.votes)])
-    finally:
-        await admin.close()
     for model in (ONE, TWO):
         await register(settings, model)
     worker = FakeWorker(settings, models=(ONE, TWO), script=by_model(one=saying("I am ", "one."), two=saying("Two!")))
