@@ -37,6 +37,7 @@ pytestmark = pytest.mark.servers
 
 SECRET = "of-this-server"
 OTHER_MODEL = "fake/model-2"
+MESSAGE = {"type": "message", "role": "user", "content": "x"}
 OURS, THEIRS = "ours", "theirs"
 SHARED = {"model"}
 """Ids that belong to nobody: models are everybody's."""
@@ -67,7 +68,7 @@ class Tenants:
     """An id of ours for each name that a path has for one."""
 
     async def ask(self, client: httpx.AsyncClient, method: str, path: str, ids: dict[str, str]) -> int:
-        body = {"metadata": {}, "prompt": "x", "outcome": "a", "ticket": self.made["ticket"]}
+        body = {"metadata": {}, "items": [MESSAGE], "prompt": "x", "outcome": "a", "ticket": self.made["ticket"]}
         content = None if method == "GET" else json.dumps(body)
         headers = {"content-type": "application/json"}
         async with client.stream(method, path.format(**ids), content=content, headers=headers) as answer:
@@ -123,12 +124,16 @@ async def _make(ours: httpx.AsyncClient, connection: Any) -> dict[str, str]:
         json={"input_file_id": file["id"], "endpoint": "/v1/chat/completions", "completion_window": "24h"},
     )
     battle = await post("/arena/battles", json={"prompt": "x"})
+    conversation = await post("/v1/conversations", json={"items": [MESSAGE]})
+    items = (await ours.get(f"/v1/conversations/{conversation['id']}/items")).json()["data"]
     return {
         "completion_id": completion["id"],
         "response_id": response["id"],
         "file_id": file["id"],
         "batch_id": batch["id"],
         "battle_id": battle["battle_id"],
+        "conversation_id": conversation["id"],
+        "item_id": items[0]["id"],
         "ticket": battle["ticket"],
     }
 
@@ -165,6 +170,7 @@ async def test_an_id_of_another_tenant_is_not_found_on_any_route(tenants: Tenant
 async def test_what_an_id_within_a_request_names_must_be_one_s_own(tenants: Tenants) -> None:
     for path, body in (
         ("/v1/responses", {"model": MODEL, "input": "x", "previous_response_id": tenants.made["response_id"]}),
+        ("/v1/responses", {"model": MODEL, "input": "x", "conversation": tenants.made["conversation_id"]}),
         (
             "/v1/batches",
             {
