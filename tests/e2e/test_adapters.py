@@ -21,7 +21,7 @@ from contract.engine.adapters import make_adapter
 from contract.engine.tiny import make_hf_model, make_hf_tokenizer
 from support.workers import Client, Place, WorkerProcess, client_of, eventually, new_place
 
-pytestmark = [pytest.mark.servers, pytest.mark.kill, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.servers, pytest.mark.kill, pytest.mark.timeout(600)]
 
 BASE, POET, BARD = "tiny", "Org/poet", "bard"
 MESSAGES = [{"role": "user", "content": "hello there"}]
@@ -67,7 +67,7 @@ class Stack:
         """A command, as an operator gives it."""
         done = subprocess.run(
             [sys.executable, "-m", "agon.cli", *arguments],
-            env=self.place.environment(), capture_output=True, text=True, timeout=60, check=False,
+            env=self.place.environment(), capture_output=True, text=True, timeout=180, check=False,
         )  # fmt: skip
         return f"{done.returncode}: {done.stdout}{done.stderr}"
 
@@ -84,7 +84,7 @@ class Stack:
             found = {model.id: model.base async for model in await self.http.models.list()}  # type: ignore[attr-defined]
             return found if set(found) == set(models) else None
 
-        return await eventually(f"{models} are listed", there, 30)  # type: ignore[no-any-return]
+        return await eventually(f"{models} are listed", there, 120)  # type: ignore[no-any-return]
 
     async def ask(self, model: str, begun: asyncio.Event) -> str:
         said = ""
@@ -112,7 +112,7 @@ async def running(place: Place, database_url: str, folder: Path) -> AsyncIterato
     http = AsyncOpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key="none", max_retries=8)
     try:
         async with client_of(place) as client:
-            await client.reading("w1", model=BASE, timeout=150)
+            await client.reading("w1", model=BASE, timeout=300)
             yield Stack(place, client, http, worker)
     finally:
         await http.close()
@@ -166,7 +166,7 @@ async def test_a_base_and_two_adapters_share_a_batch_and_one_is_dropped_while_it
 
         # A worker that comes later finds them in the registry.
         second.append(WorkerProcess(place, "w2", [f"{BASE}={folders[BASE]},dtype=float64"]))
-        await stack.client.reading("w1", "w2", model=BASE, timeout=150)
+        await stack.client.reading("w1", "w2", model=BASE, timeout=300)
         assert [set(state.models) for state in await stack.client.alive()] == [{BASE, POET}] * 2
         assert (await asyncio.to_thread(stack.agon, "adapters", "drop", POET)).startswith("0: ")
         await stack.listed(BASE)

@@ -1,5 +1,9 @@
 """What a GPU would run, without one: FlexAttention's tables and masks, and decodes padded to a graph's size."""
 
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 import torch
 from torch.nn.attention.flex_attention import flex_attention
@@ -9,11 +13,12 @@ from agon.engine.batch import Batch, build
 from agon.engine.engine import Engine
 from agon.engine.events import Tokens
 from agon.engine.flex import Table, places, visible
-from agon.engine.graphs import PaddedDecodes, graph_sizes, size_for
+from agon.engine.graphs import DecodeGraphs, PaddedDecodes, graph_sizes, size_for
 from agon.engine.params import Limits, Request, SamplingParams
 from agon.engine.runner import dtype_for, limits_for
 from agon.engine.scheduler import Piece
-from contract.engine.tiny import make_engine, prompts_of
+from contract.engine.adapters import make_adapter
+from contract.engine.tiny import make_engine, prompts_of, run, told_tokens
 
 PROMPTS = prompts_of((1, 6, 23))
 GREEDY = SamplingParams(temperature=0, max_tokens=12, ignore_eos=True)
@@ -58,6 +63,43 @@ def test_decodes_padded_to_a_graphs_size_compute_the_same(family: str) -> None:
         logits, finite = padded.forward(model)
         assert torch.allclose(logits[:3], expected, atol=1e-9)
         assert finite[:3].all()
+
+
+class Recomputed(DecodeGraphs):
+    """Graphs as far as they can be had without a GPU: a replay reads the same memory and writes to the same memory."""
+
+    def __init__(self, engine: Engine, most: int) -> None:
+        cache = engine._runner.cache
+        super().__init__(engine.model, cache, most, -(-engine.context_length // cache.page_size), flex_attention)
+        self.replays = 0
+
+    def _capture(self, size: int, batch: Batch) -> Any:
+        inputs = PaddedDecodes(size, self._width, self._cache, self._compiled)
+        inputs.fill(batch)
+        logits, finite = inputs.forward(self._model)
+
+        def replay() -> None:
+            self.replays += 1
+            for static, told in zip((logits, finite), inputs.forward(self._model), strict=True):
+                static.copy_(told)
+
+        return SimpleNamespace(inputs=inputs, logits=logits, finite=finite, graph=SimpleNamespace(replay=replay))
+
+
+def test_an_engine_with_graphs_says_what_it_says_without_and_adapted_steps_go_without(tmp_path: Path) -> None:
+    plain, graphed = make_engine(page_size=4), flexible("llama")
+    graphs = graphed._runner._graphs = Recomputed(graphed, 2)
+    for engine in (plain, graphed):
+        engine.load_adapter("poet", make_adapter(tmp_path, 1))
+    asked = [Request(str(i), prompt, GREEDY, adapter="poet" if i == 2 else None) for i, prompt in enumerate(PROMPTS)]
+    expected, told = run(plain, *asked), run(graphed, *asked)
+    assert {key: told_tokens(events) for key, events in told.items()} == {
+        key: told_tokens(events) for key, events in expected.items()
+    }
+    assert graphs.replays == 0, "one of the three is adapted, in every step"
+    answers = graphed.generate(PROMPTS[:2], GREEDY)
+    assert [answer.token_ids for answer in answers] == [told_tokens(expected[key]) for key in ("0", "1")]
+    assert graphs.replays >= 10
 
 
 def test_graphs_have_a_few_sizes_and_the_smallest_that_fits_is_taken() -> None:
