@@ -21,6 +21,8 @@ class RecordBatches:
         self._producer = producer
         self._topic = topic
         self._partitions: list[int] = []
+        self._key: bytes | None = None
+        self._where = 0
         self._open: dict[int, BatchBuilder] = {}
         self._sent: list[asyncio.Future[object]] = []
 
@@ -28,9 +30,9 @@ class RecordBatches:
         """Take a record; a batch that is full goes on its way. `None` is a tombstone."""
         if not self._partitions:
             self._partitions = sorted(await self._producer.partitions_for(self._topic))
-        where = self._partitions[0]
-        if len(self._partitions) > 1:
-            where = _partition(key, self._partitions, self._partitions)
+        if key != self._key:  # most records follow one of the same key
+            self._key, self._where = key, _partition(key, self._partitions, self._partitions)
+        where = self._where
         batch = self._open.get(where) or self._producer.create_batch()
         while batch.append(timestamp=None, key=key, value=value, headers=list(headers)) is None:
             await self._send(where, batch)

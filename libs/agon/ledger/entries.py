@@ -4,7 +4,7 @@ Written out, not built as a dict: a backlog has millions. A test holds it to `ca
 """
 
 from collections.abc import Sequence
-from json.encoder import encode_basestring
+from json.encoder import encode_basestring as quoted
 
 from agon.errors import InvalidRequest
 
@@ -29,12 +29,12 @@ def vote_entry(
 ) -> bytes:
     """The canonical bytes of a judged vote: counted, excluded with the reason, or retracted with the reason. Times are
     RFC 3339. Raises `InvalidRequest` for text that is no Unicode."""
-    named = ",".join(map(encode_basestring, slices))
+    named = ",".join(map(quoted, slices))
     text = (
-        f'{{"arena":{_text(arena)},"battle_id":{_text(battle_id)},"judged_at":{_text(judged_at)},'
-        f'"model_a":{_text(model_a)},"model_b":{_text(model_b)},"outcome":{_text(outcome)},"reason":{_text(reason)},'
-        f'"seq":{seq},"slices":[{named}],"tenant":{_text(tenant)},"turn":{turn},"type":"vote",'
-        f'"verdict":{_text(verdict)},"vote_id":{_text(vote_id)},"voted_at":{_text(voted_at)},"voter":{_text(voter)}}}'
+        f'{{"arena":{quoted(arena)},"battle_id":{_text(battle_id)},"judged_at":{quoted(judged_at)},'
+        f'"model_a":{_text(model_a)},"model_b":{_text(model_b)},"outcome":{quoted(outcome)},"reason":{_text(reason)},'
+        f'"seq":{seq},"slices":[{named}],"tenant":{quoted(tenant)},"turn":{turn},"type":"vote",'
+        f'"verdict":{quoted(verdict)},"vote_id":{quoted(vote_id)},"voted_at":{quoted(voted_at)},"voter":{quoted(voter)}}}'
     )
     try:
         return text.encode()
@@ -43,4 +43,4 @@ def vote_entry(
 
 
 def _text(value: str | None) -> str:
-    return "null" if value is None else encode_basestring(value)
+    return "null" if value is None else quoted(value)

@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Annotated, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, PlainSerializer, StringConstraints, WithJsonSchema
@@ -22,6 +23,7 @@ def _as_utc(moment: datetime) -> datetime:
     return moment.astimezone(UTC)
 
 
+@lru_cache(maxsize=8192)  # the moment of a batch is written with each of its votes, and again when they go out
 def rfc3339(moment: datetime) -> str:
     """`2026-11-24T12:00:00.123456Z`: microseconds always, UTC always."""
     in_utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)

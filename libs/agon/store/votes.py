@@ -180,8 +180,8 @@ def _turn(row: Mapping[str, Any]) -> SubjectTurn:
 # the table is lags behind.
 _BY_ID = """
 SELECT v.tenant, v.vote_id, v.battle_id, v.turn, v.voter, v.outcome, v.reason
-FROM unnest($1::text[], $2::text[]) AS wanted (tenant, vote_id), LATERAL (
-    SELECT * FROM agon.votes WHERE tenant = wanted.tenant AND vote_id = wanted.vote_id OFFSET 0) AS v
+FROM unnest($2::text[]) AS wanted (vote_id), LATERAL (
+    SELECT * FROM agon.votes WHERE tenant = $1 AND vote_id = wanted.vote_id OFFSET 0) AS v
 WHERE v.verdict <> 'retracted'
 """
 
@@ -196,7 +196,10 @@ WHERE v.voter = wanted.voter AND v.verdict = 'counted'
 async def earlier(connection: Connection, votes: Sequence[VoteCast]) -> list[StoredVote]:
     """Verdicts that these votes may repeat: about the same vote id, or by the same voter on the same battle. Some may
     come twice."""
-    rows = await connection.fetch(_BY_ID, [vote.tenant for vote in votes], [vote.vote_id for vote in votes])
+    by_tenant: dict[str, list[str]] = {}
+    for vote in votes:
+        by_tenant.setdefault(vote.tenant, []).append(vote.vote_id)
+    rows = [row for tenant, ids in by_tenant.items() for row in await connection.fetch(_BY_ID, tenant, ids)]
     blind = [vote for vote in votes if vote.battle_id is not None]
     if blind:
         tenants, battles = [vote.tenant for vote in blind], [vote.battle_id for vote in blind]
