@@ -50,38 +50,41 @@ local function heal()
     end
 end
 
--- The last minute, second by second: { second, amount } in order of time, and their sum. What is older goes.
+-- The last minute: by kind ('r', 't') the sum of its amounts, the newest second that has any, and all of them by second.
+-- What is older goes.
 local function used()
-    local found = { r = {}, t = {} }
-    local sums = { r = 0, t = 0 }
+    local sums, newest, amounts = { r = 0, t = 0 }, { r = 0, t = 0 }, { r = {}, t = {} }
     local all = redis.call('HGETALL', window)
     for i = 1, #all, 2 do
-        local kind, at = string.sub(all[i], 1, 1), tonumber(string.sub(all[i], 2))
+        local name, amount = all[i], tonumber(all[i + 1])
+        local kind, at = string.sub(name, 1, 1), tonumber(string.sub(name, 2))
         if at <= second - SECONDS then
-            redis.call('HDEL', window, all[i])
-        else
-            local amount = tonumber(all[i + 1])
-            table.insert(found[kind], { at, amount })
+            redis.call('HDEL', window, name)
+        elseif amount > 0 then
             sums[kind] = sums[kind] + amount
+            amounts[kind][at] = amount
+            if at > newest[kind] then
+                newest[kind] = at
+            end
         end
     end
-    for _, list in pairs(found) do
-        table.sort(list, function(a, b) return a[1] < b[1] end)
-    end
-    return found, sums
+    return sums, newest, amounts
 end
 
--- The ms until so much of a minute's amounts is past; all of it for what is more than there is.
-local function until_past(list, amount)
-    local wait = 0
-    for _, entry in ipairs(list) do
+-- The ms until what was used in this second is a minute old; 0 where nothing was.
+local function until_old(at)
+    return at == 0 and 0 or math.max((at + SECONDS) * 1000 - ms, 0)
+end
+
+-- The ms until so much of a minute's amounts is old.
+local function until_past(amounts, amount)
+    for at = second - SECONDS + 1, second do
+        amount = amount - (amounts[at] or 0)
         if amount <= 0 then
-            break
+            return until_old(at)
         end
-        amount = amount - entry[2]
-        wait = (entry[1] + SECONDS) * 1000 - ms
     end
-    return math.max(wait, 0)
+    return SECONDS * 1000
 end
 
 local function reserve(id, tokens, lease, known, requests, per_minute, concurrency, budget)
@@ -90,7 +93,7 @@ local function reserve(id, tokens, lease, known, requests, per_minute, concurren
         redis.call('SET', spent, known, 'EX', DAY)
     end
     local total = tonumber(redis.call('GET', spent))
-    local found, sums = used()
+    local sums, newest, amounts = used()
     local again = redis.call('HEXISTS', held, id) == 1 -- this very call, sent again because its reply was lost
     local others = tonumber(redis.call('HGET', held, SUM) or 0)
     local refused, wait = '', 0
@@ -100,23 +103,22 @@ local function reserve(id, tokens, lease, known, requests, per_minute, concurren
         elseif budget >= 0 and total + others + tokens > budget then
             refused = 'budget'
         elseif requests >= 0 and sums.r + 1 > requests then
-            refused, wait = 'requests', until_past(found.r, sums.r + 1 - requests)
+            refused, wait = 'requests', until_past(amounts.r, sums.r + 1 - requests)
         elseif per_minute >= 0 and sums.t + tokens > per_minute then
-            refused, wait = 'tokens', until_past(found.t, sums.t + tokens - per_minute)
+            refused, wait = 'tokens', until_past(amounts.t, sums.t + tokens - per_minute)
         else
             redis.call('HINCRBY', window, 'r' .. second, 1)
             redis.call('HINCRBY', window, 't' .. second, tokens)
             redis.call('EXPIRE', window, SECONDS)
             hold(id, second, tokens, lease)
-            table.insert(found.r, { second, 1 })
-            table.insert(found.t, { second, tokens })
             sums.r, sums.t = sums.r + 1, sums.t + tokens
+            newest.r, newest.t = second, second
         end
     end
     return {
         refused, wait,
-        math.max(requests - sums.r, 0), until_past(found.r, sums.r),
-        math.max(per_minute - sums.t, 0), until_past(found.t, sums.t),
+        math.max(requests - sums.r, 0), until_old(newest.r),
+        math.max(per_minute - sums.t, 0), until_old(newest.t),
         total, others,
     }
 end
