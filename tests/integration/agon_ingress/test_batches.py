@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,7 @@ class House:
 
     ingress: Ingress
     connection: Any
+    clients: list[AsyncOpenAI] = field(default_factory=list)
 
     async def client(self, tenant: str, limits: Limits | None = None, **fields: Any) -> AsyncOpenAI:
         """Somebody with a key, once the ingress knows it."""
@@ -45,6 +46,7 @@ class House:
         key = ApiKey(key_id, tenant, "t", keyed_hash(SECRET, text), now(), limits=limits or Limits(), **fields)
         await api_keys.add(self.connection, key)
         client = AsyncOpenAI(base_url=f"{self.ingress.url}/v1", api_key=text, max_retries=0)
+        self.clients.append(client)
         async with asyncio.timeout(15), httpx.AsyncClient(base_url=self.ingress.url) as asking:
             headers = {"authorization": f"Bearer {text}"}
             while (await asking.get("/v1/files", headers=headers)).status_code == 401:  # noqa: ASYNC110  as a client
@@ -71,8 +73,13 @@ def opened(
         try:
             async with serving(settings) as ingress:
                 served = ingress.house.registry.served
-                await eventually(lambda: len(served()) == len(MODELS), 90)
-                yield House(ingress, connection)
+                await eventually(lambda: len(served()) == len(MODELS), 150)
+                house = House(ingress, connection)
+                try:
+                    yield house
+                finally:
+                    for client in house.clients:
+                        await client.close()
         finally:
             await connection.close()
             recorder.kill()
