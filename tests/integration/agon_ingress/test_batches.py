@@ -49,7 +49,7 @@ class House:
         self.clients.append(client)
         async with asyncio.timeout(15), httpx.AsyncClient(base_url=self.ingress.url) as asking:
             headers = {"authorization": f"Bearer {text}"}
-            while (await asking.get("/v1/files", headers=headers)).status_code == 401:  # noqa: ASYNC110  as a client
+            while (await asking.get("/v1/files", headers=headers)).status_code != 200:  # noqa: ASYNC110  as a client
                 await asyncio.sleep(0.05)
         return client
 
@@ -68,7 +68,11 @@ def opened(
         recorder = started_recorder(place, database_url)
         connection = await asyncpg.connect(database_url)
         settings = make_settings(
-            topic_prefix=place.topics.prefix, key_prefix=place.keys.prefix, key_secret=SECRET, **changes
+            topic_prefix=place.topics.prefix,
+            key_prefix=place.keys.prefix,
+            key_secret=SECRET,
+            key_patience=timedelta(minutes=1),
+            **changes,
         )
         try:
             async with serving(settings) as ingress:
