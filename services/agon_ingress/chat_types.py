@@ -10,9 +10,9 @@ from agon.messages import ChatMessage, ChoiceLogprobs, ToolCall
 from agon.messages.sampling import Sampling
 from agon.messages.tool_choice import ToolChoice, calling
 from agon.messages.tools import Tool
-from agon_ingress.guides import Guided
+from agon_ingress.guides import Guided, refuse_nameless_schema
 from agon_ingress.openai_types import Metadata, ServiceTier, StreamOptions, Told, TopP, Usage, absent
-from agon_ingress.policy import Accepted, Asked, Refused, objects, refuse_other_types
+from agon_ingress.policy import Accepted, Asked, Refused, objects, refusals_as_text, refuse_other_types
 
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 ChatFinish = Literal["stop", "length", "tool_calls", "content_filter"]
@@ -82,8 +82,28 @@ class ChatCompletionRequest(Guided, Sampling, Asked):
                 if message.get(name):
                     told = f"{where}.{name} is not supported by this server."
                     raise UnsupportedParameter(told, param=f"{where}.{name}")
-            refuse_other_types(message.get("content"), f"{where}.content", ("text",))
+            kinds = ("text", "refusal") if message.get("role") == "assistant" else ("text",)
+            refuse_other_types(message.get("content"), f"{where}.content", kinds)
         refuse_other_types(raw.get("tools"), "tools", ("function",))
+        refuse_nameless_schema(raw)
+
+    @classmethod
+    def amend(cls, given: dict[str, Any]) -> dict[str, Any]:
+        if isinstance(given.get("messages"), list):
+            given["messages"] = [_refusal_said(message) for message in given["messages"]]
+        return given
+
+
+def _refusal_said(message: Any) -> Any:
+    """What an assistant has refused with is what it said."""
+    if not (isinstance(message, dict) and message.get("role") == "assistant"):
+        return message
+    content = message.get("content")
+    if isinstance(content, list):
+        return {**message, "content": refusals_as_text(content, "text")}
+    if content is None and isinstance(message.get("refusal"), str):
+        return {**message, "content": message["refusal"]}
+    return message
 
 
 class ResponseMessage(Told):

@@ -53,38 +53,54 @@ def _top(token: TokenLogprob) -> dict[str, float] | None:
     return told
 
 
-class _Listening:
-    """The choices' scores. A prompt's, where it is echoed, go in front of each of its `n` choices."""
+class Listening:
+    """The choices' scores. A prompt's, where it is echoed, go in front of each of its `n` choices. `prompt_only`: the
+    one token that each choice has is not told."""
 
-    def __init__(self, choices: int, n: int, logprobs: int | None, *, echo: bool) -> None:
+    def __init__(self, choices: int, n: int, logprobs: int | None, *, echo: bool, prompt_only: bool = False) -> None:
+        self.choices = choices
         self._n = n
         self._echo = echo
+        self._prompt_only = prompt_only
         self.scores = None if logprobs is None else [Scores(logprobs) for _ in range(choices)]
 
-    def hear(self, choice: int, delta: Delta) -> None:
+    def hear(self, choice: int, delta: Delta) -> Delta:
+        """Notes the scores; what of it is to be told."""
+        if self._prompt_only:
+            delta = _without_tokens(delta)
         if self.scores is None:
-            return
+            return delta
         if delta.prompt_logprobs is not None and self._echo:
             first = choice - choice % self._n
             for one in self.scores[first : first + self._n]:
                 one.tokens[:0] = delta.prompt_logprobs
         self.scores[choice].tokens.extend(delta.logprobs or ())
+        return delta
 
     def tell(self, choice: int) -> CompletionLogprobs | None:
         return None if self.scores is None else self.scores[choice].tell()
 
 
-class WholeCompletion:
-    """Collects the answers to `prompts` prompts, `n` each."""
+def _without_tokens(delta: Delta) -> Delta:
+    """What the answer's own tokens show stands behind the prompt."""
+    text = delta.text
+    for token in reversed(delta.logprobs or ()):
+        said = token.data or b""
+        text = text.removesuffix(said.decode("utf-8", "replace"))
+    return Delta((), text, delta.finish_reason and "length", None, delta.prompt_logprobs)
 
-    def __init__(self, head: Head, prompts: int, n: int, logprobs: int | None, *, echo: bool) -> None:
+
+class WholeCompletion:
+    """Collects the answers to all prompts."""
+
+    def __init__(self, head: Head, listening: Listening) -> None:
         self._head = head
-        self._listening = _Listening(prompts * n, n, logprobs, echo=echo)
-        self._texts: list[list[str]] = [[] for _ in range(prompts * n)]
-        self._reasons: list[str | None] = [None] * (prompts * n)
+        self._listening = listening
+        self._texts: list[list[str]] = [[] for _ in range(listening.choices)]
+        self._reasons: list[str | None] = [None] * listening.choices
 
     def delta(self, choice: int, delta: Delta) -> None:
-        self._listening.hear(choice, delta)
+        delta = self._listening.hear(choice, delta)
         self._texts[choice].append(delta.text)
         self._reasons[choice] = delta.finish_reason or self._reasons[choice]
 
@@ -107,10 +123,8 @@ class WholeCompletion:
 class CompletionStream:
     """Writes the chunks; a chunk's tokens may be more than its text shows, which then follows."""
 
-    def __init__(
-        self, head: Head, prompts: int, n: int, logprobs: int | None, *, echo: bool, include_usage: bool
-    ) -> None:
-        self._listening = _Listening(prompts * n, n, logprobs, echo=echo)
+    def __init__(self, head: Head, listening: Listening, *, include_usage: bool) -> None:
+        self._listening = listening
         self._include_usage = include_usage
         self._empty = CompletionChunk(
             id=head.id, created=head.created, model=head.model, system_fingerprint=head.fingerprint, choices=()
@@ -120,7 +134,7 @@ class CompletionStream:
         return b""
 
     def delta(self, choice: int, delta: Delta) -> bytes:
-        self._listening.hear(choice, delta)
+        delta = self._listening.hear(choice, delta)
         if not delta.text and delta.finish_reason is None:
             return b""
         told = CompletionChunkChoice(

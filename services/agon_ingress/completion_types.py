@@ -1,11 +1,12 @@
 """OpenAI's legacy completion, as this server takes and gives it."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from agon.messages.sampling import Sampling, TokenId
-from agon_ingress.guides import Guided
+from agon_ingress.guides import Guided, refuse_nameless_schema
 from agon_ingress.openai_types import ServiceTier, StreamOptions, Told, TopP, Usage
 from agon_ingress.policy import Accepted, Asked, Refused
 
@@ -20,8 +21,8 @@ class CompletionRequest(Guided, Sampling, Asked):
     """`POST /v1/completions`: text or token ids go on. A list of either is as many prompts, answered in order."""
 
     prompt: Prompt
-    max_tokens: Annotated[int, Field(ge=1)] | None = None
-    """Default: 16."""
+    max_tokens: Annotated[int, Field(ge=0)] | None = None
+    """Default: 16. With `echo` it may be 0: only the prompt is told; the engine draws one token, which it counts."""
     best_of: Annotated[int, Field(ge=1, le=16)] | None = None
     """Generate so many and give the `n` most probable; all of them are counted."""
     echo: bool = False
@@ -45,7 +46,13 @@ class CompletionRequest(Guided, Sampling, Asked):
             raise ValueError("best_of must be at least n")
         if self.stream and self.best_of is not None and self.best_of > self.n:
             raise ValueError("best_of above n can't be streamed: which answers are best is known at their end")
+        if self.max_tokens == 0 and not self.echo:
+            raise ValueError("max_tokens: 0 only with `echo: true`")
         return self
+
+    @classmethod
+    def refuse_within(cls, raw: Mapping[str, Any]) -> None:
+        refuse_nameless_schema(raw)
 
     @property
     def prompts(self) -> tuple[str | tuple[int, ...], ...]:

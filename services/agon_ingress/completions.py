@@ -1,7 +1,7 @@
 """`POST /v1/completions`."""
 
 from agon.messages import GenerationRequest
-from agon_ingress.completion_telling import CompletionStream, WholeCompletion
+from agon_ingress.completion_telling import CompletionStream, Listening, WholeCompletion
 from agon_ingress.completion_types import DEFAULT_MAX_TOKENS, Completion, CompletionChunk, CompletionRequest
 from agon_ingress.endpoint import Ask, Endpoint
 from agon_ingress.mapping import able, generation
@@ -11,10 +11,10 @@ def _generations(asked: CompletionRequest, ask: Ask) -> tuple[GenerationRequest,
     able(ask.card, "completion")
     same = {
         "kind": "completion",
-        "max_tokens": asked.max_tokens or DEFAULT_MAX_TOKENS,
+        "max_tokens": DEFAULT_MAX_TOKENS if asked.max_tokens is None else max(1, asked.max_tokens),
         "best_of": asked.best_of,
         "echo": asked.echo,
-        "logprobs": asked.logprobs is not None,
+        "logprobs": asked.logprobs is not None or asked.max_tokens == 0,  # which tell the token from the prompt
         "top_logprobs": asked.logprobs,
         "prompt_logprobs": asked.logprobs if asked.echo else None,
         "response_format": asked.form,
@@ -28,14 +28,19 @@ def _generations(asked: CompletionRequest, ask: Ask) -> tuple[GenerationRequest,
 
 
 def _whole(asked: CompletionRequest, ask: Ask) -> WholeCompletion:
-    return WholeCompletion(ask.head, len(asked.prompts), asked.n, asked.logprobs, echo=asked.echo)
+    return WholeCompletion(ask.head, _listening(asked))
 
 
 def _streamed(asked: CompletionRequest, ask: Ask) -> CompletionStream | None:
     if not asked.stream:
         return None
     usage = asked.stream_options is not None and asked.stream_options.include_usage
-    return CompletionStream(ask.head, len(asked.prompts), asked.n, asked.logprobs, echo=asked.echo, include_usage=usage)
+    return CompletionStream(ask.head, _listening(asked), include_usage=usage)
+
+
+def _listening(asked: CompletionRequest) -> Listening:
+    choices = len(asked.prompts) * asked.n
+    return Listening(choices, asked.n, asked.logprobs, echo=asked.echo, prompt_only=asked.max_tokens == 0)
 
 
 COMPLETIONS = Endpoint(

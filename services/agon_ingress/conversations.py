@@ -17,7 +17,7 @@ from agon_ingress.receiving import receive, takes, tenant_of
 from agon_ingress.recorded import named, not_found
 from agon_ingress.response_context import MOST_ENTRIES, placed
 from agon_ingress.response_items import Item, Items, items_of
-from agon_ingress.response_types import InputItem, refuse_other_items
+from agon_ingress.response_types import InputItem, refuse_other_items, with_refusals_said
 
 router = APIRouter(prefix="/v1/conversations", tags=["conversations"])
 
@@ -35,6 +35,10 @@ class NewConversation(Asked):
     def refuse_within(cls, raw: Mapping[str, Any]) -> None:
         refuse_other_items(raw.get("items"), "items")
 
+    @classmethod
+    def amend(cls, given: dict[str, Any]) -> dict[str, Any]:
+        return {**given, "items": with_refusals_said(given["items"])} if "items" in given else given
+
 
 class NewItems(Asked):
     """`POST /v1/conversations/{conversation_id}/items`."""
@@ -44,6 +48,10 @@ class NewItems(Asked):
     @classmethod
     def refuse_within(cls, raw: Mapping[str, Any]) -> None:
         refuse_other_items(raw.get("items"), "items")
+
+    @classmethod
+    def amend(cls, given: dict[str, Any]) -> dict[str, Any]:
+        return {**given, "items": with_refusals_said(given["items"])} if "items" in given else given
 
 
 class Conversation(Told):

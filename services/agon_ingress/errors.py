@@ -2,6 +2,7 @@
 
 import logging
 import math
+import re
 from collections.abc import Container, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
@@ -79,15 +80,15 @@ def invalid(errors: Sequence[Any], body: Any = None, known: Container[str] = ())
     for error in errors:
         if error["type"] == "json_invalid":
             return InvalidRequest(f"the body is not valid JSON: {error['ctx']['error']}", code="invalid_json")
-    found: dict[str, str] = {}
-    codes: dict[str, str] = {}
+    at: dict[str, list[Any]] = {}
     for error in errors:
         if body is None:
             path = param_path(error["loc"])
         else:
             path = found_path(error["loc"], body, missing=error["type"] in ("missing", "value_error"))
-        found.setdefault(path or "", _told(str(error["msg"])))
-        codes.setdefault(path or "", _code(error))
+        at.setdefault(path or "", []).append(error)
+    found = {path: _union(some) for path, some in at.items()}
+    codes = {path: _code(_meant(some)) for path, some in at.items()}
     meant = {path: told for path, told in found.items() if not any(_inside(other, path) for other in found)}
     told = [f"{path}: {message}" if path else message for path, message in meant.items()]
     more = f" (and {len(told) - 5} more)" if len(told) > 5 else ""
@@ -95,6 +96,25 @@ def invalid(errors: Sequence[Any], body: Any = None, known: Container[str] = ())
     word = meant[first].partition(" ")[0].rstrip(":")
     param = first or (word if word in known else None)
     return InvalidRequest("; ".join(told[:5]) + more, param=param, code=codes[first])
+
+
+def _meant(errors: Sequence[Any]) -> Any:
+    """Of the findings at one place, one for each member of a union: that of the member whose type the value has."""
+    tags = [error for error in errors if error["type"].startswith("union_tag")]
+    return next(iter([*tags, *(error for error in errors if not _of_type(error))]), errors[0])
+
+
+def _union(errors: Sequence[Any]) -> str:
+    """Where the value has the type of no member, all of them are named."""
+    if len(errors) == 1 or not all(map(_of_type, errors)):
+        return _told(str(_meant(errors)["msg"]))
+    begin = "Input should be "
+    kinds = dict.fromkeys(_told(str(error["msg"])).removeprefix(begin) for error in errors)
+    return begin + " or ".join(kinds)
+
+
+def _of_type(error: Mapping[str, Any]) -> bool:
+    return str(error["type"]).endswith("_type")
 
 
 _BOUNDS = {
@@ -117,6 +137,8 @@ def _code(error: Mapping[str, Any]) -> str:
     if (bound := _BOUNDS.get(kind)) is not None:
         number = "decimal" if any(isinstance(limit, float) for limit in error["ctx"].values()) else "integer"
         return f"{number}_{bound}"
+    if kind == "too_long" and error["ctx"]["field_type"] == "Dictionary":
+        return "object_above_max_properties"
     if kind == "too_short" and error["ctx"]["field_type"] == "Tuple":
         return "empty_array"
     if kind.endswith("_type") or kind in ("int_from_float", "int_parsing"):
@@ -124,10 +146,15 @@ def _code(error: Mapping[str, Any]) -> str:
     return _CODES.get(kind, "invalid_value")
 
 
+_NOT_MORE = re.compile(r" after validation, not (more|\d+)$")
+
+
 def _told(message: str) -> str:
     """pydantic's words without Python's: what it holds in a tuple is a list in JSON."""
     return (
-        message.removeprefix("Value error, ")
+        _NOT_MORE.sub("", message)
+        .removeprefix("Value error, ")
+        .replace("Dictionary should", "Object should")
         .replace("Tuple should", "List should")
         .replace("valid tuple", "valid list")
     )

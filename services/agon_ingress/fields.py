@@ -35,7 +35,7 @@ def read(kind: type[A], raw: Mapping[str, Any]) -> tuple[A, tuple[str, ...]]:
     given = {name: value for name, value in raw.items() if value is not None and known.get(name) == "implemented"}
     try:
         # JSON again, because strict JSON is what OpenAI's types mean: "5" is no number, but a list is a tuple.
-        request = kind.model_validate_json(orjson.dumps(given), strict=True)
+        request = kind.model_validate_json(orjson.dumps(kind.amend(given)), strict=True)
     except orjson.JSONEncodeError as error:  # it reads deeper than it writes
         raise InvalidRequest(f"the body is nested too deep: {error}", code="invalid_json") from None
     except ValidationError as error:

@@ -1,11 +1,13 @@
 """What form an answer must have, in the three ways that clients write it: OpenAI's `response_format`, and vLLM's
 `guided_*` and `structured_outputs`. All come down to one `response_format`."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
 import orjson
 from pydantic import Field, model_validator
 
+from agon.errors import InvalidRequest
 from agon.messages import ResponseFormat
 from agon.messages.formats import (
     ChoiceFormat,
@@ -69,6 +71,17 @@ class Guided(Asked):
             ("structured_outputs", _grammar(other.grammar)),
             ("structured_outputs", JsonObjectFormat() if other.json_object else None),
         ]
+
+
+def refuse_nameless_schema(raw: Mapping[str, Any]) -> None:
+    """Raises `InvalidRequest` for OpenAI's `json_schema` without its name or without a schema."""
+    form = raw.get("response_format")
+    named = form.get("json_schema") if isinstance(form, Mapping) and form.get("type") == "json_schema" else None
+    if isinstance(named, Mapping):
+        for name in ("name", "schema"):
+            if named.get(name) is None:
+                path = f"response_format.json_schema.{name}"
+                raise InvalidRequest(f"{path}: Field required", param=path, code="missing_required_parameter")
 
 
 def _schema(schema: _Schema | None) -> JsonSchemaFormat | None:

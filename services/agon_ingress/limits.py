@@ -8,6 +8,7 @@ from agon.messages.formats import JsonSchemaFormat
 from agon_ingress.chat_types import ChatCompletionRequest
 from agon_ingress.completion_types import CompletionRequest
 from agon_ingress.embedding_types import EmbeddingRequest
+from agon_ingress.json_schemas import fault
 from agon_ingress.policy import Asked
 from agon_ingress.response_types import ResponseFormatJsonSchema, ResponseRequest
 from agon_ingress.settings import IngressSettings
@@ -35,6 +36,9 @@ def check(asked: Asked, settings: IngressSettings) -> None:
         if depth(schema, settings.max_schema_depth) > settings.max_schema_depth:
             told = f"{where}: the schema is nested more than {settings.max_schema_depth} deep"
             raise InvalidRequest(told, param=where, code="schema_too_deep")
+        if schema is not None and (wrong := fault(schema)) is not None:
+            code = "invalid_function_parameters" if where.startswith("tools") else "invalid_json_schema"
+            raise InvalidRequest(f"{where}: {wrong}", param=where, code=code)
 
 
 def schemas(asked: Asked) -> Iterator[tuple[str, Any]]:

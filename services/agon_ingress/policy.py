@@ -43,6 +43,21 @@ class Asked(BaseModel):
     def refuse_within(cls, raw: Mapping[str, Any]) -> None:
         """Raise `UnsupportedParameter`, by path, for what lies deeper than a field and this server does not do."""
 
+    @classmethod
+    def amend(cls, given: dict[str, Any]) -> dict[str, Any]:
+        """The fields that are implemented, as this server's types have them."""
+        return given
+
+
+def refusals_as_text(parts: list[Any], kind: str) -> list[Any]:
+    """Parts of a message, those of type `refusal` as text of this type."""
+    return [
+        {"type": kind, "text": part["refusal"]}
+        if isinstance(part, dict) and part.get("type") == "refusal" and isinstance(part.get("refusal"), str)
+        else part
+        for part in parts
+    ]
+
 
 @cache
 def fates(kind: type[Asked]) -> Mapping[str, Fate]:

@@ -9,7 +9,7 @@ from agon.messages.base import ModelName
 from agon.messages.tools import FunctionName
 from agon_ingress.chat_types import Effort
 from agon_ingress.openai_types import Metadata, ServiceTier, Told, TopP
-from agon_ingress.policy import Accepted, Asked, Refused, objects, refuse_other_types
+from agon_ingress.policy import Accepted, Asked, Refused, objects, refusals_as_text, refuse_other_types
 
 Status = Literal["in_progress", "completed", "incomplete", "failed", "queued", "cancelled"]
 ItemStatus = Literal["in_progress", "completed", "incomplete"]
@@ -81,7 +81,19 @@ def refuse_other_items(raw: Any, where: str) -> None:
     refuse_other_types(raw, where, ITEMS)
     for place, item in objects(raw, where):
         for name in ("content", "output"):
-            refuse_other_types(item.get(name), f"{place}.{name}", ("input_text", "output_text", "text"))
+            refuse_other_types(item.get(name), f"{place}.{name}", ("input_text", "output_text", "text", "refusal"))
+
+
+def with_refusals_said(raw: Any) -> Any:
+    """Items in which a refusal is what was said."""
+    if not isinstance(raw, list):
+        return raw
+    return [
+        {**item, "content": refusals_as_text(item["content"], "output_text")}
+        if isinstance(item, dict) and isinstance(item.get("content"), list)
+        else item
+        for item in raw
+    ]
 
 
 class FunctionTool(Told):
@@ -230,6 +242,10 @@ class ResponseRequest(Asked):
     def refuse_within(cls, raw: Mapping[str, Any]) -> None:
         refuse_other_items(raw.get("input"), "input")
         refuse_other_types(raw.get("tools"), "tools", ("function",))
+
+    @classmethod
+    def amend(cls, given: dict[str, Any]) -> dict[str, Any]:
+        return {**given, "input": with_refusals_said(given["input"])} if "input" in given else given
 
     @property
     def conversation_id(self) -> str | None:

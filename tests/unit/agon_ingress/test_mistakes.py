@@ -1,0 +1,130 @@
+"""Mistakes of clients that are told by their place, before a worker is asked; and an echo without an answer."""
+
+from typing import Any
+
+import pytest
+
+from agon.engine.events import TokenLogprob
+from agon.stream.frames import Delta, End
+from agon_ingress.completion_telling import Listening, WholeCompletion
+from agon_ingress.json_schemas import fault
+from agon_ingress.telling import Head
+from unit.agon_ingress.offline import offline, post
+
+
+@pytest.mark.parametrize(
+    ("schema", "told"),
+    [
+        ({"type": "strin"}, "`type` must be one of"),
+        ({"properties": {"a": {"type": ["string", "nul"]}}}, "properties.a: `type`"),
+        ({"properties": []}, "`properties` must be an object of schemas"),
+        ({"properties": {"a": 5}}, "properties.a: `5` is no schema"),
+        ({"required": "a"}, "`required` must be a list of names"),
+        ({"anyOf": []}, "`anyOf` must be a list of schemas"),
+        ({"items": {"enum": []}}, "items: `enum` must be a list"),
+        ({"$ref": "#/$defs/b", "$defs": {"a": {}}}, "`$ref` leads nowhere"),
+    ],
+)
+def test_what_is_wrong_is_named(schema: Any, told: str) -> None:
+    assert told in (fault(schema) or "")
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        True,
+        {},
+        {"type": ["string", "null"], "enum": ["a", None]},
+        {"properties": {"type": {"type": "string"}, "a": {"$ref": "#/$defs/a~1b"}}, "$defs": {"a/b": False}},
+        {"items": [{"type": "string"}], "additionalProperties": False},
+    ],
+)
+def test_schemas_are_taken(schema: Any) -> None:
+    assert fault(schema) is None
+
+
+MESSAGES = [{"role": "user", "content": "Hi"}]
+BROKEN = {"type": "object", "properties": {"a": {"type": "strin"}}}
+
+
+async def test_an_error_of_a_tools_schema_names_the_tool() -> None:
+    tools = [
+        {"type": "function", "function": {"name": "f"}},
+        {"type": "function", "function": {"name": "g", "parameters": BROKEN}},
+    ]
+    told = await post(offline(), "/v1/chat/completions", {"model": "m", "messages": MESSAGES, "tools": tools})
+    assert (told.status, told.error["param"]) == (400, "tools[1].function.parameters")
+    assert told.error["code"] == "invalid_function_parameters"
+    functions = [{"type": "function", "name": "g", "parameters": BROKEN}]
+    told = await post(offline(), "/v1/responses", {"model": "m", "input": "Hi", "tools": functions})
+    assert (told.status, told.error["param"]) == (400, "tools[0].parameters")
+
+
+@pytest.mark.parametrize(("lacks", "given"), [("name", {"schema": {}}), ("schema", {"name": "a"})])
+async def test_a_json_schema_needs_its_name_and_a_schema(lacks: str, given: Any) -> None:
+    form = {"type": "json_schema", "json_schema": given}
+    for path, more in (("/v1/chat/completions", {"messages": MESSAGES}), ("/v1/completions", {"prompt": "Hi"})):
+        told = await post(offline(), path, {"model": "m", "response_format": form, **more})
+        assert (told.status, told.error["param"]) == (400, f"response_format.json_schema.{lacks}")
+        assert told.error["code"] == "missing_required_parameter"
+
+
+@pytest.mark.parametrize(
+    ("metadata", "code"),
+    [
+        ({str(n): "x" for n in range(16)}, None),
+        ({str(n): "x" for n in range(17)}, "object_above_max_properties"),
+        ({"k" * 64: "v" * 512}, None),
+        ({"k" * 65: "v"}, "string_above_max_length"),
+        ({"k": "v" * 513}, "string_above_max_length"),
+        ({"k": 5}, "invalid_type"),
+    ],
+)
+async def test_metadata_is_limited_at_the_bound_and_one_beyond(metadata: Any, code: str | None) -> None:
+    for path, more in (("/v1/chat/completions", {"messages": MESSAGES}), ("/v1/responses", {"input": "Hi"})):
+        told = await post(offline(), path, {"model": "m", "metadata": metadata, **more})
+        assert (told.status, told.error["code"]) == ((503, "unavailable") if code is None else (400, code))
+
+
+@pytest.mark.parametrize(
+    ("prompt", "code", "param", "told"),
+    [
+        ([], "empty_array", "prompt", "at least 1 item"),
+        ([[]], "empty_array", "prompt[0]", "at least 1 item"),
+        (5, "invalid_type", "prompt", "a valid string or a valid array"),
+    ],
+)
+async def test_an_error_of_a_union_tells_what_the_value_is_near_to(
+    prompt: Any, code: str, param: str, told: str
+) -> None:
+    answer = await post(offline(), "/v1/completions", {"model": "m", "prompt": prompt})
+    assert (answer.status, answer.error["code"], answer.error["param"]) == (400, code, param)
+    assert told in answer.error["message"]
+
+
+@pytest.mark.parametrize(
+    "message",
+    [{"content": None, "refusal": "No."}, {"content": [{"type": "refusal", "refusal": "No."}]}],
+)
+async def test_an_assistants_refusal_is_what_it_said(message: Any) -> None:
+    body = {"model": "m", "messages": [*MESSAGES, {"role": "assistant", **message}, *MESSAGES]}
+    assert (await post(offline(), "/v1/chat/completions", body)).status == 503  # as far as it gets without Kafka
+
+
+async def test_an_answer_of_no_tokens_is_for_an_echo() -> None:
+    body = {"model": "m", "prompt": "Hi", "max_tokens": 0}
+    told = await post(offline(), "/v1/completions", body)
+    assert (told.status, told.error["param"]) == (400, "max_tokens")
+    assert (await post(offline(), "/v1/completions", {**body, "echo": True})).status == 503
+
+
+def test_a_prompt_alone_is_told_without_the_token_that_was_drawn() -> None:
+    listening = Listening(1, 1, 1, echo=True, prompt_only=True)
+    whole = WholeCompletion(Head("cmpl-1", 1, "m", "fp"), listening)
+    prompt = (TokenLogprob("Hi", None, b"Hi"),)
+    whole.delta(0, Delta((), "", prompt_logprobs=prompt))
+    whole.delta(0, Delta((2,), "Hi you", "stop", (TokenLogprob(" you", -1.0, b" you"),)))
+    (choice,) = whole.body([End("finished", 1, 1, 0, 0.0)]).choices
+    assert (choice.text, choice.finish_reason) == ("Hi", "length")
+    assert choice.logprobs is not None
+    assert choice.logprobs.tokens == ("Hi",)
