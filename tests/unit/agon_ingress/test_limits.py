@@ -83,19 +83,25 @@ async def test_a_model_is_asked_only_for_what_it_can() -> None:
     assert (await post(app, CHAT, {"model": "text", "messages": [SAID]})).status == TAKEN
 
 
+async def test_moderations_are_nobodys_without_a_guard_model() -> None:
+    told = await post(offline(), "/v1/moderations", {"input": "Hello!"})
+    assert (told.status, told.error["code"]) == (404, "model_not_found")
+    assert told.headers["x-should-retry"] == "false"
+
+
 @pytest.mark.parametrize(
-    ("path", "status", "code"),
+    ("path", "body"),
     [
-        ("/v1/moderations", 404, "model_not_found"),
-        ("/v1/uploads", 501, "not_implemented"),
-        ("/v1/uploads/upload_1/complete", 501, "not_implemented"),
-        ("/v1/fine_tuning/jobs", 501, "not_implemented"),
+        ("/v1/uploads", {"bytes": 9, "filename": "a.jsonl", "mime_type": "text/jsonl", "purpose": "batch"}),
+        ("/v1/uploads/upload_1/complete", {"part_ids": ["part_1"]}),
+        ("/v1/fine_tuning/jobs", {"model": "m", "training_file": "file-1"}),
     ],
 )
-async def test_what_is_not_here_says_so(path: str, status: int, code: str) -> None:
-    told = await post(offline(), path, {})
-    assert (told.status, told.error["code"]) == (status, code)
+async def test_what_is_not_here_yet_says_so_to_who_asks_for_it_well(path: str, body: dict[str, Any]) -> None:
+    told = await post(offline(), path, body)
+    assert (told.status, told.error["code"]) == (501, "not_implemented")
     assert told.headers["x-should-retry"] == "false"
+    assert (await post(offline(), path, {})).status == 400
 
 
 async def test_every_answer_has_its_headers() -> None:
