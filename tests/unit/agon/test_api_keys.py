@@ -24,7 +24,10 @@ def test_a_key_has_an_id_and_256_random_bits() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "none", "sk-agon-", "sk-" + "x" * 48, TEXT + "x", TEXT[:-1], f" {TEXT}", TEXT + "\n"]
+    "text",
+    ["", "none", "sk-agon-", "sk-" + "x" * 48, TEXT + "x", TEXT[:-1], f" {TEXT}", TEXT + "\n"],
+    # A key is random, and names of tests must be the same in every process.
+    ids=["empty", "a word", "a beginning", "another's form", "longer", "shorter", "a space first", "a newline last"],
 )
 def test_what_has_not_the_form_of_a_key_has_no_id(text: str) -> None:
     assert id_of(text) is None

@@ -50,6 +50,7 @@ def test_before_the_keys_were_read_nobody_may_ask() -> None:
         *(None, b"", b"Bearer", b"Bearer ", b"Bearer none", b"Basic eDp5", b"\xff\xfe"),
         b"Bearer " + remint("0" * 16).encode(),
     ],
+    ids=["none", "empty", "no token", "no token but a space", "a word", "another scheme", "no text", "a wrong key"],
 )
 def test_with_a_key_it_is_closed_to_all_who_have_none(header: bytes | None) -> None:
     with pytest.raises(Unauthorized) as caught:
