@@ -129,8 +129,8 @@ def while_recording() -> None:
 
     original = requests.record
 
-    async def record(connection: Any, ends: Any) -> int:
-        new = await original(connection, ends)
+    async def record(connection: Any, ends: Any, **more: Any) -> int:
+        new = await original(connection, ends, **more)
         if ends:
             die()
         return new

@@ -126,7 +126,7 @@ async def test_a_change_that_nobody_told_is_found_after_a_silence(boards: Boards
 async def test_streams_of_boards_end_when_the_process_stops(boards: Boards) -> None:
     watched = arena_board.Boards(boards.ingress.house)
     async with asyncio.timeout(5), watched.running():
-        events = watched.events("main", "overall", "bradley_terry")
+        events = watched.events("default", "main", "overall", "bradley_terry")
         assert b"event: board" in await anext(events)
         watched.close()
         assert [event async for event in events] == []

@@ -32,7 +32,7 @@ def check_envelope(answer: httpx.Response, status: int | None = None) -> dict[st
 ERRORS: list[tuple[str, str, bytes, str | None, int, str]] = [
     ("GET", "/nothing", b"", None, 404, "not_found"),
     ("GET", "/v1/", b"", None, 404, "not_found"),
-    ("GET", CHAT, b"", None, 405, "method_not_allowed"),
+    ("PUT", CHAT, b"", None, 405, "method_not_allowed"),
     ("DELETE", "/v1/models", b"", None, 405, "method_not_allowed"),
     ("POST", CHAT, b"", None, 400, "invalid_json"),
     ("POST", CHAT, b"{not json", None, 400, "invalid_json"),

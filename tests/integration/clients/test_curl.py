@@ -41,7 +41,13 @@ def test_the_bytes_of_a_stream(api: Api) -> None:
     assert chunks[-1]["usage"]["total_tokens"] > 0
 
 
-@pytest.mark.parametrize("path", ["/v1/fine_tuning/jobs", "/v1/uploads"])
-def test_what_is_not_here_says_so(api: Api, path: str) -> None:
-    told = json.loads(curl(api, path, {}))
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/fine_tuning/jobs", {"model": "m", "training_file": "file-1"}),
+        ("/v1/uploads", {"bytes": 9, "filename": "a.jsonl", "mime_type": "text/jsonl", "purpose": "batch"}),
+    ],
+)
+def test_what_is_not_here_yet_says_so(api: Api, path: str, body: dict[str, object]) -> None:
+    told = json.loads(curl(api, path, body))
     assert told["error"]["code"] == "not_implemented"

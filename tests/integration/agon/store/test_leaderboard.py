@@ -87,9 +87,9 @@ async def test_what_there_is_not_is_named(pool: Any) -> None:
 
 async def test_a_board_is_to_be_announced_until_it_was(pool: Any) -> None:
     await store.publish(pool, [LiveBoard("default", board(5, "x"), 0.0)])
-    assert [as_of for _, _, as_of in await store.unannounced(pool)] == [5]
+    assert [one.where.arena for one in await store.unannounced(pool)] == ["main"]
     await store.announced(pool, "default", board(5, "x"))
     assert await store.unannounced(pool) == []
     await store.publish(pool, [LiveBoard("default", board(6, "x"), 0.0)])
     await store.announced(pool, "default", board(5, "x"))
-    assert [as_of for _, _, as_of in await store.unannounced(pool)] == [6]
+    assert [one.models for one in await store.unannounced(pool)] == [{"x"}]
