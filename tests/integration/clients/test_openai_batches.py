@@ -120,7 +120,7 @@ def test_every_endpoint_answers_a_batch_as_it_answers_http(client: OpenAI, url: 
     assert batch.status == "completed", batch
     line = told(client, batch.output_file_id)["request-0"]
     direct = client.post(url.removeprefix("/v1"), cast_to=object, body=body)
-    assert _bare(line["response"]["body"]) == _bare(direct)
+    assert _bare(line["response"]["body"]) == _near(_bare(direct))
 
 
 def _bare(answer: Any) -> Any:
@@ -129,6 +129,15 @@ def _bare(answer: Any) -> Any:
         own = ("id", "created", "created_at", "completed_at", "call_id", "cached_tokens", "reasoning_tokens")
         return {name: _bare(value) for name, value in answer.items() if name not in own}
     return [_bare(value) for value in answer] if isinstance(answer, list) else answer
+
+
+def _near(answer: Any) -> Any:
+    """The same give or take the last digits of its numbers: they depend on what else was in the engine's batch."""
+    if isinstance(answer, dict):
+        return {name: _near(value) for name, value in answer.items()}
+    if isinstance(answer, list):
+        return [_near(value) for value in answer]
+    return pytest.approx(answer, abs=1e-4) if isinstance(answer, float) else answer
 
 
 def test_a_line_that_can_not_be_answered_is_in_the_error_file(client: OpenAI) -> None:
