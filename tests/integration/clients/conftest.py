@@ -19,12 +19,13 @@ from support import databases
 from support.servers import TestServers
 from support.workers import WorkerProcess, new_place
 
-SCRIPT, THINKER, BROKEN, NANO, MINILM = "script", "org/thinker", "broken", "nano-6m", "minilm"
+SCRIPT, THINKER, BROKEN, NANO, EXACT, MINILM = "script", "org/thinker", "broken", "nano-6m", "nano-exact", "minilm"
 MODELS = (
     f"{SCRIPT}=scripted:steered=true",
     f"{THINKER}=scripted:reasoning=Let me think.,steered=true",
     f"{BROKEN}=scripted:fail_at=2",
     f"{NANO}={nano.models()[NANO]}",
+    f"{EXACT}={nano.models()['nano-1m']},dtype=float64",
     f"{MINILM}=embedding:",
 )
 

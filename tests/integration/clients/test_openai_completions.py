@@ -97,3 +97,15 @@ def test_a_model_is_asked_only_for_what_it_was_made_for(client: OpenAI) -> None:
         client.embeddings.create(model=NANO, input="x")
     with pytest.raises(BadRequestError, match="not for chats"):
         client.chat.completions.create(model=MINILM, messages=[{"role": "user", "content": "x"}])
+
+
+@pytest.mark.parametrize("prompt", ["The opposite of hot is", [72, 105]])
+def test_a_prompt_alone_is_echoed_with_its_scores(lenient: OpenAI, prompt: Any) -> None:
+    asked: Any = {"model": NANO, "prompt": prompt, "max_tokens": 0, "echo": True, "logprobs": 1}
+    whole = lenient.completions.create(**asked).choices[0]
+    assert whole.finish_reason == "length"
+    assert whole.logprobs is not None
+    assert "".join(whole.logprobs.tokens or ()) == whole.text
+    assert whole.text == prompt or not isinstance(prompt, str)
+    told = [chunk.choices[0].text for chunk in lenient.completions.create(stream=True, **asked) if chunk.choices]
+    assert "".join(told) == whole.text
