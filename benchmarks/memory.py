@@ -23,6 +23,8 @@ async def warm(stack: Stack) -> None:
 
 def measure(stack: Stack) -> dict[str, Any]:
     asyncio.run(warm(stack))
+    while any(service["state"] != "running" for service in stack.status()["services"]):
+        time.sleep(0.5)  # the second worker starts when the first is ready
     time.sleep(5)  # at rest: no request, and the garbage of the start is collected
     known = {service["pid"]: service["name"] for service in stack.status()["services"]}
     supervisor = psutil.Process(stack.pid)
