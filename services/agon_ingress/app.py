@@ -68,7 +68,14 @@ def create_app(settings: IngressSettings, internal: socket.socket | None = None)
                 await stack.enter_async_context(serving(probes.internal_app(app.state.house), internal))
             yield
 
-    app = FastAPI(title="agon", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="agon",
+        version=__version__,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,  # many clients drop the body or the key on their way
+    )
     errors.install(app)
     app.add_middleware(Door, public_arena=settings.public_arena)
     larger = {"/v1/files": settings.max_file_bytes + files.ENVELOPE}

@@ -24,34 +24,29 @@ router = APIRouter(prefix="/v1/conversations", tags=["conversations"])
 Added = Annotated[tuple[InputItem, ...], Field(max_length=20)]
 
 
-class NewConversation(Asked):
+class _WithItems(Asked):
+    """What brings items along, at most 20 at a time."""
+
+    @classmethod
+    def refuse_within(cls, raw: Mapping[str, Any]) -> None:
+        refuse_other_items(raw.get("items"), "items")
+
+    @classmethod
+    def amend(cls, given: dict[str, Any]) -> dict[str, Any]:
+        return {**given, "items": with_refusals_said(given["items"])} if "items" in given else given
+
+
+class NewConversation(_WithItems):
     """`POST /v1/conversations`."""
 
     items: Added = ()
-    """At most 20 at a time."""
     metadata: Metadata = {}
 
-    @classmethod
-    def refuse_within(cls, raw: Mapping[str, Any]) -> None:
-        refuse_other_items(raw.get("items"), "items")
 
-    @classmethod
-    def amend(cls, given: dict[str, Any]) -> dict[str, Any]:
-        return {**given, "items": with_refusals_said(given["items"])} if "items" in given else given
-
-
-class NewItems(Asked):
+class NewItems(_WithItems):
     """`POST /v1/conversations/{conversation_id}/items`."""
 
     items: Annotated[Added, Field(min_length=1)]
-
-    @classmethod
-    def refuse_within(cls, raw: Mapping[str, Any]) -> None:
-        refuse_other_items(raw.get("items"), "items")
-
-    @classmethod
-    def amend(cls, given: dict[str, Any]) -> dict[str, Any]:
-        return {**given, "items": with_refusals_said(given["items"])} if "items" in given else given
 
 
 class Conversation(Told):

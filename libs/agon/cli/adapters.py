@@ -90,7 +90,7 @@ def _publish(data: str, made: "Callable[[Mapping[str, ModelCard]], ModelCard]") 
     """Write the card that is made of what is registered."""
     from agon.bus import registry
     from agon.bus.clients import started_producer
-    from agon.cli.stack import find_kafka_url
+    from agon.cli.stack import find_backend_url
     from agon.settings import Settings
     from agon.telemetry import configure_logging
 
@@ -99,5 +99,5 @@ def _publish(data: str, made: "Callable[[Mapping[str, ModelCard]], ModelCard]") 
             await registry.publish(settings, producer, made(await registry.read(settings)))
 
     configure_logging("agon", "WARNING")
-    settings = Settings.load().model_copy(update={"kafka_url": find_kafka_url(data)})
+    settings = Settings.load().model_copy(update={"kafka_url": find_backend_url("kafka", data)})
     asyncio.run(publish())

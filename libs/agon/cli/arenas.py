@@ -8,11 +8,12 @@ from typing import Any
 import click
 
 from agon.cli.database import with_pool
+from agon.cli.stack import of_stack
 
 
 @click.group()
 def arenas() -> None:
-    """Show and set the policy of arenas. Needs the database (AGON_POSTGRES_URL).
+    """Show and set the policy of arenas: of the stack that runs here, or of the database at AGON_POSTGRES_URL.
 
     \b
     Example:
@@ -22,7 +23,8 @@ def arenas() -> None:
 
 
 @arenas.command()
-def show() -> None:
+@of_stack
+def show(data: str) -> None:
     """Every arena as a line of JSON.
 
     \b
@@ -34,7 +36,7 @@ def show() -> None:
     async def read(pool: Any) -> list[Any]:
         return await battles.read_arenas(pool)
 
-    for arena in with_pool("agon arenas", read):
+    for arena in with_pool("agon arenas", data, read):
         hours = arena.publication_delay.total_seconds() / 3600
         said = {"tenant": arena.tenant, "arena": arena.arena, "publication_delay_hours": hours, "policy": arena.policy}
         click.echo(json.dumps(said))
@@ -45,7 +47,8 @@ def show() -> None:
 @click.option("--policy", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A file of JSON.")
 @click.option("--publication-delay", type=click.FloatRange(0), help="Hours until a vote is on the board.")
 @click.option("--tenant", default="default", show_default=True)
-def set_(name: str, policy: Path | None, publication_delay: float | None, tenant: str) -> None:
+@of_stack
+def set_(name: str, policy: Path | None, publication_delay: float | None, tenant: str, data: str) -> None:
     """Set what an arena does; one that does not exist is made. Nothing is set where any of it is wrong.
 
     \b
@@ -61,7 +64,7 @@ def set_(name: str, policy: Path | None, publication_delay: float | None, tenant
     async def write(pool: Any) -> None:
         await battles.set_arena(pool, tenant, name, found, delay)
 
-    with_pool("agon arenas", write)
+    with_pool("agon arenas", data, write)
     click.echo(f"{tenant}/{name} is set")
 
 

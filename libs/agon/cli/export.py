@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from agon.cli.database import with_pool
+from agon.cli.stack import of_stack
 from agon.errors import SetupError
 
 if TYPE_CHECKING:
@@ -23,24 +25,27 @@ MANIFEST = "manifest.json"
 @click.option("--arena", help="Only this arena.")
 @click.option("--tenant", default="default", show_default=True)
 @click.option("--without-text", is_flag=True, help="Leave out what was asked and answered.")
+@of_stack
 @click.option("--json", "as_json", is_flag=True, help="Print the manifest.")
-def export(folder: Path, arena: str | None, tenant: str, without_text: bool, as_json: bool) -> None:
+def export(folder: Path, arena: str | None, tenant: str, without_text: bool, data: str, as_json: bool) -> None:
     """Write all votes into an empty FOLDER as Parquet, by arena and day.
 
     `votes/` has every judged vote, those that do not count with the reason. `preferences/` has the counted ones in the
     columns of lmarena-ai/arena-human-preference-100k. `manifest.json` lists each file with its rows and SHA-256.
-    Needs the database (AGON_POSTGRES_URL) with the right to read the schema `agon`.
+    Works on the stack that runs here, or on the database at AGON_POSTGRES_URL with the right to read the schema `agon`.
 
     \b
     Example:
       agon export votes-2026-11
       duckdb -c "SELECT model_a, count(*) FROM 'votes-2026-11/votes/*/*/*.parquet' GROUP BY ALL"
     """
-    from agon.settings import Settings
-
     if folder.exists() and any(folder.iterdir()):
         raise SetupError(f"{folder} is not empty: name a new folder")
-    manifest = asyncio.run(_export(Settings.load().postgres_url, folder, tenant, arena, without_text))
+
+    async def read(pool: Any) -> dict[str, Any]:
+        return await _export(pool, folder, tenant, arena, without_text)
+
+    manifest = with_pool("agon export", data, read)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
     if as_json:
@@ -50,26 +55,20 @@ def export(folder: Path, arena: str | None, tenant: str, without_text: bool, as_
         click.echo(f"{part['rows']:,} rows of {name} in {len(part['files'])} files")
 
 
-async def _export(
-    postgres_url: str, folder: Path, tenant: str, arena: str | None, without_text: bool
-) -> dict[str, Any]:
+async def _export(pool: Any, folder: Path, tenant: str, arena: str | None, without_text: bool) -> dict[str, Any]:
     from agon import __version__
     from agon.messages import now, rfc3339
     from agon.store.exports import PREFERENCES, VOTES, read
-    from agon.store.migrations import require_migrated
-    from agon.store.pool import open_pool
 
-    async with open_pool(postgres_url, "agon export") as pool:
-        await require_migrated(pool)
-        tables = {}
-        for name, query, shape in (
-            ("votes", VOTES, _vote),
-            ("preferences", PREFERENCES, lambda row: _preference(row, without_text)),
-        ):
-            table = _Table(folder, name, shape)
-            async for its_arena, day, rows in read(pool, query, tenant, arena):
-                await asyncio.to_thread(table.write, its_arena, day, rows)
-            tables[name] = {"rows": table.rows, "files": table.files}
+    tables = {}
+    for name, query, shape in (
+        ("votes", VOTES, _vote),
+        ("preferences", PREFERENCES, lambda row: _preference(row, without_text)),
+    ):
+        table = _Table(folder, name, shape)
+        async for its_arena, day, rows in read(pool, query, tenant, arena):
+            await asyncio.to_thread(table.write, its_arena, day, rows)
+        tables[name] = {"rows": table.rows, "files": table.files}
     return {"agon": __version__, "tenant": tenant, "exported_at": rfc3339(now()), "tables": tables}
 
 

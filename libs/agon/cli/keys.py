@@ -1,14 +1,16 @@
 """`agon keys`: who may ask. A key's text is shown once, when it is made; the server keeps a hash."""
 
-import asyncio
 import json
-import os
 import re
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+from agon.cli.columns import in_columns
+from agon.cli.database import with_pool
+from agon.cli.stack import find_backend_url, of_stack
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -16,7 +18,6 @@ if TYPE_CHECKING:
     from agon.api_keys import ApiKey, Limits
     from agon.store.pool import Connection
 
-T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -60,9 +61,6 @@ def _limits(command: F) -> F:
     return command
 
 
-_data = click.option("--data", default=".agon", show_default=True, help="The data folder of the stack that runs here.")
-
-
 @click.group()
 def keys() -> None:
     """Make, list, rotate and revoke API keys: of the stack that runs here, or of the database at AGON_POSTGRES_URL.
@@ -85,7 +83,7 @@ def keys() -> None:
 @click.option("--model", "models", multiple=True, help="May be repeated. [all]")
 @click.option("--expires-in", type=Duration(), help="30d, 12h, ... [never]")
 @_limits
-@_data
+@of_stack
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
 def create(
     name: str,
@@ -115,7 +113,7 @@ def create(
     wrong = [endpoint for endpoint in endpoints if re.fullmatch("[a-z_]+", endpoint) is None]
     if wrong:
         raise SetupError(f"`{wrong[0][:80]}` is no endpoint: give the first word of its path behind /v1/, such as chat")
-    database, secret = _place(data)
+    secret = _secret(data)
     key_id, text = mint()
     made = ApiKey(
         key_id=key_id,
@@ -132,12 +130,12 @@ def create(
     async def add(pool: "Connection") -> None:
         await api_keys.add(pool, made)
 
-    _with_pool(database, add)
+    with_pool("agon keys", data, add)
     _tell(made, text, as_json)
 
 
 @keys.command("list")
-@_data
+@of_stack
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
 def list_(data: str, as_json: bool) -> None:
     """Every key with its state, scopes, limits, what it has spent, and when it was last used.
@@ -149,17 +147,19 @@ def list_(data: str, as_json: bool) -> None:
     from agon.messages import now
     from agon.store import api_keys
 
-    found = _with_pool(_place(data, need_secret=False).database, api_keys.read)
+    found = with_pool("agon keys", data, api_keys.read)
     at = now()
     if as_json:
         click.echo(json.dumps([_said(key, at) for key in found], indent=2))
+    elif found:
+        click.echo(in_columns(COLUMNS, (_row(key, at) for key in found)))
     else:
-        click.echo("\n".join(_table([COLUMNS, *(_row(key, at) for key in found)])))
+        click.echo("no keys: the API is open to everybody on this machine; `agon keys create NAME` closes it")
 
 
 @keys.command()
 @click.argument("key_id")
-@_data
+@of_stack
 def revoke(key_id: str, data: str) -> None:
     """End a key for good: within 5 seconds no ingress takes it.
 
@@ -172,7 +172,7 @@ def revoke(key_id: str, data: str) -> None:
     async def end(pool: "Connection") -> "ApiKey":
         return await api_keys.revoke(pool, key_id)
 
-    key = _with_pool(_place(data, need_secret=False).database, end)
+    key = with_pool("agon keys", data, end)
     click.echo(f"{key.key_id} ({key.name}) is revoked")
 
 
@@ -181,7 +181,7 @@ def revoke(key_id: str, data: str) -> None:
 @click.option(
     "--overlap", type=Duration(), default="24h", show_default=True, help="How long the old text stays good; 0: not."
 )
-@_data
+@of_stack
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
 def rotate(key_id: str, overlap: timedelta, data: str, as_json: bool) -> None:
     """Print a new text for a key; id, scopes, limits and what is spent stay. The old text is good for a while yet.
@@ -194,19 +194,19 @@ def rotate(key_id: str, overlap: timedelta, data: str, as_json: bool) -> None:
     from agon.messages import now
     from agon.store import api_keys
 
-    database, secret = _place(data)
+    secret = _secret(data)
     text = remint(key_id)
 
     async def turn(pool: "Connection") -> "ApiKey":
         return await api_keys.rotate(pool, key_id, keyed_hash(secret, text), now() + overlap)
 
-    _tell(_with_pool(database, turn), text, as_json)
+    _tell(with_pool("agon keys", data, turn), text, as_json)
 
 
 @keys.command()
 @click.argument("key_id")
 @_limits
-@_data
+@of_stack
 def limit(key_id: str, data: str, **limits: int | None) -> None:
     """Change limits of a key; those that are not named stay, and `none` lifts one.
 
@@ -223,17 +223,12 @@ def limit(key_id: str, data: str, **limits: int | None) -> None:
                 return await api_keys.set_limits(pool, key_id, _changed(key.limits, limits))
         raise NotFound(f"there is no key {key_id}: `agon keys list` shows them")
 
-    key = _with_pool(_place(data, need_secret=False).database, change)
+    key = with_pool("agon keys", data, change)
     click.echo(f"{key.key_id} ({key.name}): {_shown(key.limits) or 'no limits'}")
 
 
-class _Place(NamedTuple):
-    database: str
-    secret: str
-
-
-def _place(data: str, *, need_secret: bool = True) -> _Place:
-    """Where the keys are, and what they are hashed under: the environment's, else of the stack on this folder."""
+def _secret(data: str) -> str:
+    """What keys are hashed under: AGON_KEY_SECRET, else that of the stack on this folder. Raises `SetupError`."""
     from pathlib import Path
 
     from agon.errors import SetupError
@@ -241,29 +236,12 @@ def _place(data: str, *, need_secret: bool = True) -> _Place:
     from agon.local.state import running
     from agon.settings import Settings
 
-    settings, folder = Settings.load(), DataFolder(Path(data))
-    database = settings.postgres_url if os.environ.get("AGON_POSTGRES_URL") else None
-    secret = settings.key_secret.get_secret_value()
-    if (database is None or not secret) and (state := running(folder)) is not None and "postgres" in state.backends:
-        database = database or state.backends["postgres"].url
-        secret = secret or folder.secrets().keys
-    if database is None:
-        raise SetupError(f"nothing runs on {data}: start it with `agon up`, or name a database with AGON_POSTGRES_URL")
-    if need_secret and not secret:
+    if secret := Settings.load().key_secret.get_secret_value():
+        return secret
+    find_backend_url("postgres", data)  # where nothing runs, that is what is wrong
+    if running(folder := DataFolder(Path(data))) is None:
         raise SetupError("AGON_KEY_SECRET is not set: give the same to this command and to every ingress")
-    return _Place(database, secret)
-
-
-def _with_pool(database: str, work: "Callable[[Connection], Awaitable[T]]") -> T:
-    from agon.store.migrations import require_migrated
-    from agon.store.pool import open_pool
-
-    async def run() -> T:
-        async with open_pool(database, "agon keys") as pool:
-            await require_migrated(pool)
-            return await work(pool)
-
-    return asyncio.run(run())
+    return folder.secrets().keys
 
 
 def _changed(limits: "Limits | None", given: dict[str, int | None]) -> "Limits":
@@ -331,9 +309,3 @@ def _shown(limits: "Limits") -> str:
 
 def _day(time: "datetime | None") -> str | None:
     return None if time is None else f"{time:%Y-%m-%d %H:%M}Z"
-
-
-def _table(rows: list[tuple[str, ...]]) -> Iterator[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

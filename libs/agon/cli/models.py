@@ -2,14 +2,14 @@
 
 import json
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import click
 
+from agon.cli.columns import in_columns
 from agon.cli.database import with_pool
 from agon.cli.server import get
-from agon.cli.stack import find_internal_url
+from agon.cli.stack import find_internal_url, of_stack
 
 COLUMNS = ("MODEL", "STATE", "BACKEND", "PARAMETERS", "CONTEXT", "RUNNING", "WAITING", "CAPACITY", "WORKERS")
 NUMBERS = frozenset(COLUMNS[3:8])
@@ -34,7 +34,7 @@ class Price(click.ParamType[float | None]):
 
 @click.group(invoke_without_command=True)
 @click.option("--url", help="The internal address of the ingress; found by itself for a stack that runs here.")
-@click.option("--data", default=".agon", show_default=True, help="The data folder of the stack, to find its address.")
+@of_stack
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
 @click.pass_context
 def models(context: click.Context, url: str | None, data: str, as_json: bool) -> None:
@@ -49,17 +49,19 @@ def models(context: click.Context, url: str | None, data: str, as_json: bool) ->
     if context.invoked_subcommand is not None:
         return
     rows = get(find_internal_url(url, data), "/admin/models")["models"]
-    click.echo(json.dumps(rows, indent=2) if as_json else "\n".join(_table(rows)))
+    click.echo(json.dumps(rows, indent=2) if as_json else in_columns(COLUMNS, map(_cells, rows), NUMBERS))
 
 
 @models.command()
 @click.argument("model")
 @click.argument("per_million", type=Price(), metavar="PRICE|none")
 @click.option("--tenant", default="default", show_default=True)
-def price(model: str, per_million: float | None, tenant: str) -> None:
+@of_stack
+def price(model: str, per_million: float | None, tenant: str, data: str) -> None:
     """Say what a million generated tokens of a model cost, in your currency; `none` takes it back.
 
-    Tables of costs (`analytics.model_costs`) then tell what a win costs. Needs the database (AGON_POSTGRES_URL).
+    Tables of costs (`analytics.model_costs`) then tell what a win costs. Works on the stack that runs here, or on
+    the database at AGON_POSTGRES_URL.
 
     \b
     Example:
@@ -71,20 +73,8 @@ def price(model: str, per_million: float | None, tenant: str) -> None:
     async def write(pool: Any) -> None:
         await set_price(pool, tenant, model, per_million)
 
-    with_pool("agon models", write)
+    with_pool("agon models", data, write)
     click.echo(f"{model} has no price" if per_million is None else f"{model} costs {per_million:g} per million tokens")
-
-
-def _table(rows: list[dict[str, Any]]) -> Iterator[str]:
-    """Columns as wide as they need to be: a table that is piped must not be cut or wrapped."""
-    cells = [COLUMNS, *map(_cells, rows)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    for row in cells:
-        told = (
-            cell.rjust(width) if name in NUMBERS else cell.ljust(width)
-            for cell, width, name in zip(row, widths, COLUMNS, strict=True)
-        )
-        yield "  ".join(told).rstrip()
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:

@@ -2,8 +2,18 @@
 
 import os
 from pathlib import Path
+from typing import Literal
+
+import click
 
 from agon.errors import SetupError
+
+BackendName = Literal["postgres", "redis", "kafka"]
+
+of_stack = click.option(
+    "--data", default=".agon", show_default=True, help="The data folder of the stack that runs here."
+)
+"""The option of commands that work on what `find_backend_url` finds."""
 
 
 def find_url(url: str | None, data: str) -> str:
@@ -16,17 +26,18 @@ def find_internal_url(url: str | None, data: str) -> str:
     return url or _told(data, "internal")
 
 
-def find_kafka_url(data: str) -> str:
-    """AGON_KAFKA_URL, else the Kafka of the stack on the folder `data`. Raises `SetupError`."""
+def find_backend_url(name: BackendName, data: str) -> str:
+    """AGON_KAFKA_URL, or as the backend is named, else that of the stack on the folder `data`. Raises `SetupError`."""
     from agon.local.data import DataFolder
     from agon.local.state import running
 
-    if given := os.environ.get("AGON_KAFKA_URL"):
+    variable = f"AGON_{name.upper()}_URL"
+    if given := os.environ.get(variable):
         return given
     state = running(DataFolder(Path(data)))
-    if state is None or "kafka" not in state.backends:
-        raise SetupError(f"nothing runs on {data}: start it with `agon up`, or set AGON_KAFKA_URL")
-    return state.backends["kafka"].url
+    if state is None or name not in state.backends:
+        raise SetupError(f"nothing runs on {data}: start it with `agon up`, or set {variable}")
+    return state.backends[name].url
 
 
 def _told(data: str, name: str) -> str:

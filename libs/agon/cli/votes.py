@@ -1,18 +1,20 @@
 """`agon votes`: take votes back, one by one or all of a voter."""
 
-import asyncio
 import json
 from typing import Any
 
 import click
+
+from agon.cli.database import with_pool
+from agon.cli.stack import of_stack
 
 
 @click.group()
 def votes() -> None:
     """Take votes back that were counted. Nothing is deleted: a row of its own says what no longer counts, and why.
 
-    Needs the database (AGON_POSTGRES_URL) with the right to write, so it is an operator's command. The boards follow
-    within a second.
+    Works on the stack that runs here, or on the database at AGON_POSTGRES_URL with the right to write: it is an
+    operator's command. The boards follow within a second.
 
     \b
     Example:
@@ -25,15 +27,16 @@ def votes() -> None:
 @click.argument("vote_id")
 @click.option("--reason", required=True, help="Why, in a few words; it is published with the retraction.")
 @click.option("--tenant", default="default", show_default=True)
+@of_stack
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
-def retract(vote_id: str, reason: str, tenant: str, as_json: bool) -> None:
+def retract(vote_id: str, reason: str, tenant: str, data: str, as_json: bool) -> None:
     """Take one vote back, because its voter wants to.
 
     \b
     Example:
       agon votes retract vote-1f0c... --reason "the voter asked for it"
     """
-    _run(tenant, None, "vote_id", vote_id, f"retracted: {reason}", as_json)
+    _run(data, tenant, None, "vote_id", vote_id, f"retracted: {reason}", as_json)
 
 
 @votes.command()
@@ -42,8 +45,11 @@ def retract(vote_id: str, reason: str, tenant: str, as_json: bool) -> None:
 @click.option("--reason", required=True, help="Why, in a few words; it is published with the exclusion.")
 @click.option("--arena", help="Only in this arena.")
 @click.option("--tenant", default="default", show_default=True)
+@of_stack
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
-def exclude(voter: str | None, vote_id: str | None, reason: str, arena: str | None, tenant: str, as_json: bool) -> None:
+def exclude(
+    voter: str | None, vote_id: str | None, reason: str, arena: str | None, tenant: str, data: str, as_json: bool
+) -> None:
     """Take votes out of the count, because the house does not trust them.
 
     \b
@@ -53,13 +59,14 @@ def exclude(voter: str | None, vote_id: str | None, reason: str, arena: str | No
     if (voter is None) == (vote_id is None):
         raise click.UsageError("give either --voter or --vote")
     column, value = ("voter", voter) if voter is not None else ("vote_id", vote_id)
-    _run(tenant, arena, column, str(value), f"excluded: {reason}", as_json)
+    _run(data, tenant, arena, column, str(value), f"excluded: {reason}", as_json)
 
 
-def _run(tenant: str, arena: str | None, column: str, value: str, reason: str, as_json: bool) -> None:
-    from agon.settings import Settings
+def _run(data: str, tenant: str, arena: str | None, column: str, value: str, reason: str, as_json: bool) -> None:
+    async def take(pool: Any) -> list[dict[str, Any]]:
+        return await _take_back(pool, tenant, arena, column, value, reason)
 
-    taken = asyncio.run(_take_back(Settings.load().postgres_url, tenant, arena, column, value, reason))
+    taken = with_pool("agon votes", data, take)
     if as_json:
         click.echo(json.dumps({"taken_back": taken}))
     else:
@@ -67,23 +74,19 @@ def _run(tenant: str, arena: str | None, column: str, value: str, reason: str, a
 
 
 async def _take_back(
-    postgres_url: str, tenant: str, arena: str | None, column: str, value: str, reason: str
+    pool: Any, tenant: str, arena: str | None, column: str, value: str, reason: str
 ) -> list[dict[str, Any]]:
     """What was taken back now. Raises `NotFound` where no such vote was ever counted."""
     from agon.errors import NotFound
-    from agon.store.migrations import require_migrated
-    from agon.store.pool import open_pool
     from agon.store.retractions import counted_arenas, take_back
 
-    async with open_pool(postgres_url, "agon votes") as pool:
-        await require_migrated(pool)
-        arenas = await counted_arenas(pool, tenant, arena, column, value)
-        if not arenas:
-            raise NotFound(f"no vote with {column} {value!r} was ever counted in tenant {tenant!r}")
-        taken: list[dict[str, Any]] = []
-        for each in arenas:
-            while some := await take_back(pool, each, column, value, reason, _leaf):
-                taken += [{"arena": row.arena, "vote_id": row.vote_id, "seq": row.seq} for row in some]
+    arenas = await counted_arenas(pool, tenant, arena, column, value)
+    if not arenas:
+        raise NotFound(f"no vote with {column} {value!r} was ever counted in tenant {tenant!r}")
+    taken: list[dict[str, Any]] = []
+    for each in arenas:
+        while some := await take_back(pool, each, column, value, reason, _leaf):
+            taken += [{"arena": row.arena, "vote_id": row.vote_id, "seq": row.seq} for row in some]
     return taken
 
 

@@ -111,6 +111,13 @@ async def test_an_assistants_refusal_is_what_it_said(message: Any) -> None:
     assert (await post(offline(), "/v1/chat/completions", body)).status == 503  # as far as it gets without Kafka
 
 
+@pytest.mark.parametrize("path", ["/v1/chat/completions/", "/v1/files/", "/v1/responses/", "/v1/chat/completion"])
+async def test_a_path_that_is_almost_right_is_a_clear_404_and_no_redirect(path: str) -> None:
+    told = await post(offline(), path, {"model": "m", "messages": MESSAGES})
+    assert told.status == 404
+    assert "GET / names what there is" in told.error["message"]
+
+
 async def test_an_answer_of_no_tokens_is_for_an_echo() -> None:
     body = {"model": "m", "prompt": "Hi", "max_tokens": 0}
     told = await post(offline(), "/v1/completions", body)

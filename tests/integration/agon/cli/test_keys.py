@@ -40,6 +40,11 @@ def listed(agon: Agon) -> list[dict[str, object]]:
     return told
 
 
+def test_where_there_is_no_key_it_is_said_what_that_means(agon: Agon) -> None:
+    assert "open to everybody on this machine; `agon keys create" in agon("list").stdout
+    assert listed(agon) == []
+
+
 async def test_a_key_is_shown_once_and_kept_as_a_hash(agon: Agon, database_url: str) -> None:
     made = agon(
         *("create", "ci", "--tenant", "team-a", "--endpoint", "chat", "--model", "a/b", "--expires-in", "30d"),
