@@ -73,7 +73,9 @@ class Repeats:
             pipe.copy(self._keys.frames(tenant, request_id), kept, replace=True)
             pipe.pexpire(kept, life)
             await pipe.execute()
-        (now, _) = await self._redis.time()
+        seconds, microseconds = await self._redis.time()
+        # To the microsecond: of equals the set would drop the first by name, which may be this one.
+        now = seconds + microseconds / 1e6
         await self._redis.zadd(self._keys.all_kept, {kept: now})
         await self._redis.zremrangebyscore(self._keys.all_kept, "-inf", now - life.total_seconds())
         excess = await self._redis.zcard(self._keys.all_kept) - self._most
