@@ -46,6 +46,7 @@ METRICS: dict[str, tuple[MetricKind, tuple[str, ...], tuple[float, ...], str]] =
     "sse_open_streams": ("gauge", (), (), "Streams open to clients"),
     "stream_gaps": ("counter", (), (), "Times that frames were missing on the channel and were read from the list"),
     "http_requests": ("counter", ("method", "route", "status"), (), "HTTP requests answered"),
+    "rows_forgotten": ("counter", ("table",), (), "Rows that were kept for clients until their time had passed"),
     "votes": ("counter", ("arena", "outcome", "counted"), (), "Votes judged"),
     "vote_ingest_seconds": ("histogram", (), _E2E, "From a vote's cast to its row"),
     "board_refit_seconds": ("histogram", ("arena",), _E2E, "From a counted vote to its live board"),

@@ -37,6 +37,7 @@ from agon_ingress.edge import Edge
 from agon_ingress.house import open_house, running
 from agon_ingress.server import listen, make_server, serving
 from agon_ingress.settings import IngressSettings
+from agon_ingress.sweeping import sweeping
 
 ROUTERS = (
     front.router,
@@ -63,7 +64,7 @@ def create_app(settings: IngressSettings, internal: socket.socket | None = None)
             app.state.house = await stack.enter_async_context(open_house(settings, metrics))
             app.state.arena = await stack.enter_async_context(open_arena(app.state.house))
             app.state.batches = Driver(app.state.house)
-            await stack.enter_async_context(running(app.state.batches.run()))
+            await stack.enter_async_context(running(app.state.batches.run(), sweeping(app.state.house)))
             if internal is not None:
                 await stack.enter_async_context(serving(probes.internal_app(app.state.house), internal))
             yield

@@ -3,14 +3,13 @@ where another one died."""
 
 import asyncio
 import logging
-import time
 import uuid
 from datetime import timedelta
 
 from redis.exceptions import RedisError
 
 from agon.errors import Fenced, Unavailable
-from agon.store import batches, files
+from agon.store import batches
 from agon.store.batches import Hold
 from agon.store.pool import classify
 from agon_ingress.batch_run import BatchRun
@@ -23,7 +22,6 @@ LEASE = timedelta(seconds=10)
 MOST = 16
 """Batches that a process drives at once; the oldest go first."""
 _LOOK_EVERY = 0.5
-_SWEEP_EVERY = 60.0
 
 
 class Driver:
@@ -34,7 +32,6 @@ class Driver:
         self._id = uuid.uuid4()
         self._driven: dict[asyncio.Task[None], Hold] = {}
         self._woken = asyncio.Event()
-        self._swept = 0.0
 
     def wake(self) -> None:
         self._woken.set()
@@ -57,9 +54,6 @@ class Driver:
         """Take on what nobody drives. Postgres may go away at any moment: then it waits."""
         self._driven = {task: hold for task, hold in self._driven.items() if not task.done()}
         try:
-            if time.monotonic() > self._swept + _SWEEP_EVERY:
-                self._swept = time.monotonic()
-                await files.sweep(self._house.pool)
             if self._house.registry.loaded.is_set() and len(self._driven) < MOST:
                 for row in await batches.claim(self._house.pool, self._id, LEASE, MOST - len(self._driven)):
                     hold = Hold(self._house.pool, self._id, LEASE, row.tenant, row.batch_id)

@@ -60,6 +60,11 @@ class IngressSettings(Settings):
     """All files of a tenant together; one that does not fit is answered 413."""
     max_uploads: Annotated[int, Field(ge=1)] = 4
     """Files that one process takes in at once, each through a temporary file; one more is answered 429."""
+    kept_life: Positive = timedelta(days=30)
+    """Stored chats, kept responses and their texts are forgotten so long after they were asked for, and batches so long
+    after their end. A response stays as long as one that goes on from it, or as its conversation."""
+    conversation_life: Positive = timedelta(days=365)
+    """A conversation to which nothing was added for so long is forgotten."""
     upload_timeout: Positive = timedelta(minutes=10)
     """A client that has not sent its whole file by then is answered 408."""
     max_batches: Annotated[int, Field(ge=1)] = 100

@@ -6,6 +6,13 @@
 | `offsets`     | `agon.consumer_offsets`                                                 |
 | `requests`    | `agon.requests`, `agon.completion_texts`                                |
 | `api_keys`    | `agon.api_keys`, `agon.api_key_changes`                                 |
+| `files`       | `agon.files`, `agon.file_parts`                                         |
+| `batches`     | `agon.batches`                                                          |
+| `batch_lines` | `agon.batch_lines`, `agon.batch_requests`                               |
+| `stored_chats` | `agon.stored_chats`                                                    |
+| `responses`   | `agon.responses`                                                        |
+| `conversations` | `agon.conversations`, `agon.conversation_entries`                     |
+| `retention`   | what of those six is too old                                            |
 | `models`      | `agon.models`                                                           |
 | `battles`     | `agon.arenas`, `agon.battles`, `agon.battle_turns`                      |
 | `votes`       | `agon.votes`, `agon.ledger_leaves`                                      |

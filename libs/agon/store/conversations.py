@@ -35,7 +35,7 @@ async def create(pool: Pool, row: ConversationRow, items: Mapping[str, str]) -> 
     """A new one with these items: JSON text by id, in order."""
     async with pool.acquire() as connection, connection.transaction():
         await connection.execute(
-            "INSERT INTO agon.conversations VALUES ($1, $2, $3, $4)",
+            "INSERT INTO agon.conversations (tenant, conversation_id, metadata, created_at) VALUES ($1, $2, $3, $4)",
             row.tenant,
             row.conversation_id,
             json.dumps(row.metadata),
@@ -57,7 +57,9 @@ async def read(pool: Pool, tenant: str, conversation_id: str) -> ConversationRow
 
 async def update(pool: Pool, tenant: str, conversation_id: str, metadata: Mapping[str, str]) -> None:
     await pool.execute(
-        "UPDATE agon.conversations SET metadata = $3 WHERE tenant = $1 AND conversation_id = $2",
+        """
+        UPDATE agon.conversations SET metadata = $3, changed_at = now() WHERE tenant = $1 AND conversation_id = $2
+        """,
         tenant,
         conversation_id,
         json.dumps(dict(metadata)),
@@ -88,7 +90,7 @@ async def append(pool: Pool, tenant: str, conversation_id: str, items: Mapping[s
     """More items: JSON text by id, in order. Raises `InvalidRequest` where it would have more than `most` entries."""
     async with pool.acquire() as connection, connection.transaction():
         await connection.execute(
-            "SELECT FROM agon.conversations WHERE tenant = $1 AND conversation_id = $2 FOR UPDATE",
+            "UPDATE agon.conversations SET changed_at = now() WHERE tenant = $1 AND conversation_id = $2",
             tenant,
             conversation_id,
         )

@@ -1,5 +1,5 @@
 """`agon.files` and `agon.file_parts`: what clients upload and batches write. A file whose time has passed is gone at
-once, its bytes with the next `sweep`.
+once, its bytes with the next sweep of `agon.store.retention`.
 
 A file of another tenant is no other than one that never was.
 """
@@ -134,11 +134,6 @@ async def held(pool: Pool, tenant: str) -> int:
         f"SELECT coalesce(sum(bytes), 0)::bigint FROM agon.files WHERE tenant = $1 AND {_ALIVE}", tenant
     )
     return size
-
-
-async def sweep(pool: Pool) -> None:
-    """Forget the bytes of files whose time has passed."""
-    await pool.execute("DELETE FROM agon.files WHERE expires_at <= now()")
 
 
 def _file(row: Mapping[str, Any]) -> FileRow:

@@ -50,7 +50,10 @@ async def keep(pool: Pool, row: ResponseRow) -> bool:
             if new and row.conversation_id is not None:
                 await connection.execute(
                     """
-                    INSERT INTO agon.conversation_entries (tenant, conversation_id, response_id) VALUES ($1, $2, $3)
+                    WITH entry AS (
+                        INSERT INTO agon.conversation_entries (tenant, conversation_id, response_id)
+                        VALUES ($1, $2, $3))
+                    UPDATE agon.conversations SET changed_at = now() WHERE tenant = $1 AND conversation_id = $2
                     """,
                     row.tenant,
                     row.conversation_id,
