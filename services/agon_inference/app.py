@@ -12,6 +12,7 @@ from aiokafka.errors import KafkaError
 from agon.backends import BackendSpec
 from agon.bus import registry
 from agon.bus.clients import started_producer
+from agon.engine import Limits
 from agon.errors import SetupError
 from agon.health import serve_health
 from agon.stream.connection import connect
@@ -43,7 +44,7 @@ async def serve(settings: InferenceSettings) -> None:
     async with contextlib.AsyncExitStack() as stack:
         wanted = specs(settings)
         leave_out_unused(wanted)
-        backends = await load_backends(wanted)
+        backends = await load_backends(wanted, Limits(tensor_parallel=settings.tensor_parallel))
         await make_topics(settings, backends)
         producer = await stack.enter_async_context(started_producer(settings))
         await registry.register(settings, producer, cards(backends.values()))

@@ -21,14 +21,18 @@ from agon.backends import (
     SteppedBackend,
     load,
 )
+from agon.engine import Limits
 from agon.errors import SetupError
 from agon.messages import ModelCard
 
 _log = logging.getLogger(__name__)
 
 
-async def load_backends(specs: Sequence[BackendSpec]) -> dict[str, Backend]:
-    """Load each model, in a thread: weights take seconds. The log tells how far it is. Raises `SetupError`."""
+async def load_backends(specs: Sequence[BackendSpec], limits: Limits | None = None) -> dict[str, Backend]:
+    """Load each model, in a thread: weights take seconds. The log tells how far it is. `limits` are an engine's.
+
+    Raises `SetupError`.
+    """
     backends: dict[str, Backend] = {}
     if any(spec.kind in ("engine", "embedding") for spec in specs):
         await asyncio.to_thread(_quiet)
@@ -41,7 +45,7 @@ async def load_backends(specs: Sequence[BackendSpec]) -> dict[str, Backend]:
         _log.info("loading %s (%s), %d of %d", spec.model, what, number, len(specs))
         began = time.monotonic()
         if spec.base is None:
-            backends[spec.model] = await asyncio.to_thread(load, spec)
+            backends[spec.model] = await asyncio.to_thread(load, spec, limits)
         else:
             base = backends.get(spec.base)
             if not isinstance(base, AdaptableBackend):

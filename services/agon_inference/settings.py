@@ -16,6 +16,9 @@ class InferenceSettings(Settings):
     models: tuple[str, ...] = ()
     """What to serve: a JSON list of `MODEL=SOURCE`, as `agon.backends.spec` reads it. Empty: the bundled models."""
 
+    tensor_parallel: Annotated[int, Field(ge=1)] = 1
+    """Processes that share each layer of the models that our engine runs, on as many GPUs where it runs on those."""
+
     window: Annotated[int, Field(ge=1)] = 256
     """Deliveries that a partition may have between its oldest unfinished one and its newest."""
     max_held_bytes: Annotated[int, Field(ge=MIB)] = 256 * MIB

@@ -17,6 +17,7 @@ from agon.bus.clients import Record
 from agon.bus.dead_letters import DeadLetters
 from agon.bus.in_flight import Delivery
 from agon.bus.subscription import Subscription
+from agon.errors import SetupError
 from agon.stream.gate import Gate
 from agon.stream.heartbeat import Load, Report, WorkerHeartbeat
 from agon.telemetry import Metrics
@@ -118,7 +119,7 @@ class Worker:
         self._start(*(subscription.run() for flow in self._flows.values() for subscription in flow.subscriptions))
 
     async def failed(self) -> None:
-        """Return only by raising: what a part of the worker died of."""
+        """Return only by raising: what a part of the worker died of, or how a model was lost."""
         done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()
@@ -238,7 +239,10 @@ class Worker:
         for model, flow in self._flows.items():
             if model not in self._load_meters:
                 self._load_meters[model] = LoadMeter(self._metrics, model)
-            self._load_meters[model].look(self._models.load(model))
+            load = self._models.load(model)
+            if load.lost:
+                raise SetupError(f"the model {model} is lost: {load.lost}")
+            self._load_meters[model].look(load)
             for subscription in flow.subscriptions:
                 self._metrics.gauge("in_flight").labels(subscription.topic).set(subscription.unfinished)
         self._adjust()

@@ -91,6 +91,8 @@ class Load:
     """Answers that were to follow one so far, ..."""
     guides_compiled: int = 0
     """... and how many forms were compiled for them."""
+    lost: str | None = None
+    """Why it can do nothing any more, where that is so: its process should end, and be started again."""
 
 
 class Backend(Protocol):

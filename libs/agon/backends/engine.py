@@ -120,7 +120,7 @@ class EngineBackend:
         return Load(
             running, waiting, self.engine.limits.max_sequences, self.engine.cache_used,
             done.prefix_queries, done.prefix_hits, done.preemptions,
-            grammars.kept, grammars.counts.asked, grammars.counts.compiled,
+            grammars.kept, grammars.counts.asked, grammars.counts.compiled, self.engine.lost,
         )  # fmt: skip
 
     def step(self) -> Sequence[Event]:

@@ -1,45 +1,54 @@
 """A plan becomes tensors: one packed row of tokens, and who attends to what."""
 
 from collections.abc import Sequence as Rows
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import torch
 from torch import Tensor
 
 from agon.engine.attention import Span
-from agon.engine.kv import KVCache
 from agon.engine.lanes import Lane, Lanes
 from agon.engine.scheduler import Piece
 from agon.engine.sequence import Sequence
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
-    """`tokens` and `positions` are packed: `pieces` in this order, each from its place in `starts` on. Logits are
-    wanted at `keep`: one for each of `drawing`, in that order, then for each of `scoring` so many, which tell of the
-    tokens that come next in its prompt."""
+class Inputs:
+    """What a forward pass is given. `tokens` and `positions` are packed; logits are wanted at `keep`."""
 
-    pieces: tuple[Piece, ...]
-    starts: tuple[int, ...]
     tokens: Tensor
     positions: Tensor
     keep: Tensor
-    drawing: tuple[Sequence, ...]
-    scoring: tuple[tuple[Sequence, int], ...]
     slots: Tensor
     """Where each token's keys and values go."""
     lanes: tuple[Lane, ...]
     """The decodes, in this order; none where they are one of the spans."""
     spans: tuple[Span, ...]
     """The rest of the pieces."""
+    decodes: bool
+    """Whether all of it are decodes, and none is adapted."""
 
-    @property
-    def decodes(self) -> bool:
-        """Whether all of it are decodes."""
-        return len(self.tokens) == len(self.keep) == len(self.drawing)
+    def on(self, device: torch.device) -> Self:
+        """The same with its tensors there."""
+        tensors = {name: getattr(self, name).to(device) for name in ("tokens", "positions", "keep", "slots")}
+        return replace(self, **tensors)
 
 
-def build(pieces: Rows[Piece], cache: KVCache, lanes: Lanes | None = None) -> Batch:
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A plan's `pieces` in the order of the inputs, each from its place in `starts` on. Logits are wanted one for each
+    of `drawing`, in that order, then for each of `scoring` so many, which tell of the tokens that come next in its
+    prompt."""
+
+    inputs: Inputs
+    pieces: tuple[Piece, ...]
+    starts: tuple[int, ...]
+    drawing: tuple[Sequence, ...]
+    scoring: tuple[tuple[Sequence, int], ...]
+
+
+def build(pieces: Rows[Piece], page_size: int, lanes: Lanes | None = None) -> Batch:
     """Lay out a step's pieces: decodes in their lanes, or as one span where there are none, then chunks."""
     decodes = [p for p in pieces if p.count == 1]
     chunks = [p for p in pieces if p.count > 1]
@@ -54,14 +63,13 @@ def build(pieces: Rows[Piece], cache: KVCache, lanes: Lanes | None = None) -> Ba
     told: list[int] = []
     scoring: list[tuple[Sequence, int]] = []
     starts: list[int] = []
-    size, device = cache.page_size, cache.device
     for piece in (*decodes, *chunks):
         starts.append(len(tokens))
         sequence, begin = piece.sequence, piece.sequence.computed
         span = range(begin, begin + piece.count)
         tokens += sequence.tokens[begin : begin + piece.count]
         positions += span
-        slots += [sequence.pages[at // size] * size + at % size for at in span]
+        slots += [sequence.pages[at // page_size] * page_size + at % page_size for at in span]
         if piece.draws:
             keep.append(len(tokens) - 1)
             drawing.append(sequence)
@@ -73,18 +81,16 @@ def build(pieces: Rows[Piece], cache: KVCache, lanes: Lanes | None = None) -> Ba
             scoring.append((sequence, len(due)))
     spans = [_span(decodes, 0)] if decodes and not arranged else []
     spans += [_span([piece], start) for piece, start in zip(chunks, starts[len(decodes) :], strict=True)]
-    return Batch(
-        (*decodes, *chunks),
-        tuple(starts),
-        torch.tensor(tokens, device=device),
-        torch.tensor(positions, device=device),
-        torch.tensor(keep + told, dtype=torch.int64, device=device),
-        tuple(drawing),
-        tuple(scoring),
-        torch.tensor(slots, device=device),
+    inputs = Inputs(
+        torch.tensor(tokens),
+        torch.tensor(positions),
+        torch.tensor(keep + told, dtype=torch.int64),
+        torch.tensor(slots),
         tuple(arranged),
         tuple(spans),
+        decodes=len(tokens) == len(keep) == len(keep + told) and not any(piece.sequence.adapter for piece in pieces),
     )
+    return Batch(inputs, (*decodes, *chunks), tuple(starts), tuple(drawing), tuple(scoring))
 
 
 def _span(pieces: Rows[Piece], start: int) -> Span:

@@ -20,12 +20,12 @@ from agon.engine.events import Admitted, Event, Failed, Finished, Scored, Times,
 from agon.engine.grammars import Grammars
 from agon.engine.hub import resolve
 from agon.engine.intake import Intake
-from agon.engine.kv import KVCache
 from agon.engine.logprobs import answer_logprobs, score_prompt
 from agon.engine.model import LanguageModel
 from agon.engine.offline import generate
 from agon.engine.pages import PagePool
 from agon.engine.params import MIB, Limits, Prompt, Request
+from agon.engine.ranks import Ranks
 from agon.engine.runner import Runner, dtype_for, limits_for
 from agon.engine.sampler import Row, sample
 from agon.engine.sampling import SamplingParams
@@ -33,35 +33,38 @@ from agon.engine.scheduler import Piece, Scheduler
 from agon.engine.sequence import Group, Sequence
 from agon.engine.shaping import shaped
 from agon.engine.tokenizer import Tokenizer
-from agon.errors import AgonError, Cancelled, EngineFailed, Expired, InvalidRequest, ModelNotFound
+from agon.errors import AgonError, Cancelled, EngineFailed, Expired, InvalidRequest, ModelNotFound, SetupError
 
 _log = logging.getLogger(__name__)
 _PREPARING = 0.01  # seconds to wait for a prompt or a grammar when there is nothing else to do
+_FAILED = "the model failed while it worked on this request"
 _NAN = "the model's output for this request is not a number"
 
 
 class Engine:
     """Serves one model. `submit` and `cancel` may be called from any thread, the rest from one thread at a time."""
 
-    def __init__(self, model: LanguageModel, tokenizer: Tokenizer, limits: Limits | None = None) -> None:
+    def __init__(
+        self, model: LanguageModel, tokenizer: Tokenizer, limits: Limits | None = None, ranks: Ranks | None = None
+    ) -> None:
+        """`ranks` have the other parts of a model that is shared out: `from_pretrained` starts them.
+
+        Raises `SetupError` when the limits are too narrow for the model.
+        """
         self.model = model
         self.tokenizer = tokenizer
         self.limits = limits = limits_for(model.device.type, limits or Limits())
-        wanted = min(limits.context_length or model.context_length, model.context_length)
-        shape = model.cache_shape
-        useful = limits.max_sequences * -(-wanted // limits.page_size)
-        pages = shape.pages_within(limits.kv_cache_bytes, limits.page_size, useful)
-        self.context_length = min(wanted, pages * limits.page_size)
+        self._runner = Runner(model, limits, ranks)
+        self._ranks = ranks
+        self.context_length = self._runner.context_length
         """The most tokens of prompt and answer together."""
+        pages = self._runner.cache.pages
         self.scheduler = Scheduler(PagePool(pages), limits)
-        cache = KVCache(shape, pages, limits.page_size, model.device)
-        self._runner = Runner(model, cache, limits.adapter_slots, limits.max_sequences, self.context_length)
         self._adapters: dict[str, Adapter] = {}
         self.grammars = Grammars(tokenizer, model.vocabulary)
         self._intake = Intake(model, tokenizer, self.grammars, self.context_length)
         self._arrivals = Arrivals(tokenizer, self.grammars, self.context_length)
         self._groups: dict[str, Group] = {}
-        torch.set_num_threads(limits.threads)
         _log.info(
             "the KV cache takes up to %.0f MiB: %d pages of %d tokens, context %d",
             self.cache_bytes / MIB, pages, limits.page_size, self.context_length,
@@ -73,11 +76,30 @@ class Engine:
     ) -> Self:
         """Load a transformers folder or a hub id; in `float32` on the CPU and `bfloat16` on a GPU, unless told.
 
-        Raises `SetupError` when it cannot be served, with the reason.
+        `Limits.tensor_parallel` processes share the model's layers, one on each GPU from `device` on; they end with
+        this one, or by `close`. Raises `SetupError` when it cannot be served, with the reason.
         """
-        folder = resolve(source)
+        folder, limits = resolve(source), limits or Limits()
         dtype = dtype or dtype_for(device)
-        return cls(LanguageModel.from_pretrained(folder, dtype, device), Tokenizer.from_pretrained(folder), limits)
+        tokenizer = Tokenizer.from_pretrained(folder)
+        if limits.tensor_parallel == 1:
+            return cls(LanguageModel.from_pretrained(folder, dtype, device), tokenizer, limits)
+        ranks = Ranks(folder, dtype, device, limits)
+        try:
+            return cls(ranks.load(), tokenizer, limits, ranks)
+        except BaseException:
+            ranks.close()
+            raise
+
+    def close(self) -> None:
+        """End the other processes of a model that is shared out. Nothing can be computed any more."""
+        if self._ranks:
+            self._ranks.close()
+
+    @property
+    def lost(self) -> str | None:
+        """Why nothing can be computed any more; None while all is well."""
+        return self._ranks.lost if self._ranks else None
 
     @property
     def cache_bytes(self) -> int:
@@ -119,6 +141,8 @@ class Engine:
 
         Reads it at once; may be called from any thread. Raises `SetupError` with the reason when it cannot be served.
         """
+        if self._ranks:
+            raise SetupError(f"the adapter {name} is not served: its base is shared by processes (tensor_parallel)")
         adapter = read_adapter(name, Path(folder).expanduser(), self.model.linears, self.limits.adapter_rank)
         self._adapters[name] = adapter
 
@@ -163,12 +187,13 @@ class Engine:
                 self._compute(pieces, events)
             elif self.preparing:
                 self._arrivals.wait(_PREPARING)
-        except Exception:
+        except Exception as error:
             _log.exception("a step failed; its requests fail with it")
+            failed = error if isinstance(error, EngineFailed) else EngineFailed(_FAILED)
             # Without a plan nobody knows whose fault it was.
             keys = {piece.sequence.key for piece in pieces} or set(self._groups)
             for key in sorted(keys & self._groups.keys()):
-                self._fail(key, EngineFailed("the model failed while it worked on this request"), events, dirty=True)
+                self._fail(key, failed, events, dirty=True)
         if not self._groups:
             self._runner.rest()
         return events

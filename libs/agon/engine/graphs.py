@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from agon.engine.batch import Batch
+from agon.engine.batch import Inputs
 from agon.engine.flex import FlexAttention, Table
 from agon.engine.kv import KVCache
 from agon.engine.model import LanguageModel
@@ -38,18 +38,19 @@ class PaddedDecodes:
         table = Table(0, 1, self.pages, self.positions)
         self.attention = FlexAttention(cache, self.slots, (table,), compiled)
 
-    def fill(self, batch: Batch) -> None:
-        """Take a batch of decodes, at most `size`."""
-        rows = len(batch.pieces)
+    def fill(self, inputs: Inputs) -> None:
+        """Take decodes, at most `size`, that are in no lanes."""
+        rows = len(inputs.tokens)
         for static, given in (
-            (self.tokens, batch.tokens),
-            (self.positions, batch.positions),
-            (self.slots, batch.slots),
+            (self.tokens, inputs.tokens),
+            (self.positions, inputs.positions),
+            (self.slots, inputs.slots),
         ):
             static.zero_()
             static[:rows] = given
         width = self.pages.shape[1]
-        pages = [piece.sequence.pages + [0] * (width - len(piece.sequence.pages)) for piece in batch.pieces]
+        [span] = inputs.spans
+        pages = [[*own, *[0] * (width - len(own))] for own in span.pages]
         self.pages.zero_()
         self.pages[:rows] = torch.tensor(pages).to(self.pages.device, non_blocking=True)
 
@@ -80,31 +81,31 @@ class DecodeGraphs:
         self._sizes = graph_sizes(most)
         self._captured: dict[int, _Captured] = {}
 
-    def run(self, batch: Batch) -> tuple[Tensor, Tensor] | None:
-        """What `LanguageModel.forward` gives for a batch of decodes; None when no graph is large enough. The next run
+    def run(self, inputs: Inputs) -> tuple[Tensor, Tensor] | None:
+        """What `LanguageModel.forward` gives for decodes; None when no graph is large enough. The next run
         overwrites it."""
-        rows = len(batch.pieces)
+        rows = len(inputs.tokens)
         size = size_for(rows, self._sizes)
         if size is None:
             return None
         if size not in self._captured:
-            self._captured[size] = self._capture(size, batch)
+            self._captured[size] = self._capture(size, inputs)
         captured = self._captured[size]
-        captured.inputs.fill(batch)
+        captured.inputs.fill(inputs)
         captured.graph.replay()
         return captured.logits[:rows], captured.finite[:rows]
 
-    def _capture(self, size: int, batch: Batch) -> _Captured:
-        inputs = PaddedDecodes(size, self._width, self._cache, self._compiled)
-        inputs.fill(batch)
+    def _capture(self, size: int, inputs: Inputs) -> _Captured:
+        padded = PaddedDecodes(size, self._width, self._cache, self._compiled)
+        padded.fill(inputs)
         # Compile and allocate on another stream first, as capturing demands.
         aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         aside.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(aside):
             for _ in range(2):
-                inputs.forward(self._model)
+                padded.forward(self._model)
         torch.cuda.current_stream().wait_stream(aside)
         graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(graph):
-            logits, finite = inputs.forward(self._model)
-        return _Captured(inputs, graph, logits, finite)
+            logits, finite = padded.forward(self._model)
+        return _Captured(padded, graph, logits, finite)

@@ -46,6 +46,7 @@ class KVCache:
 
     def __init__(self, shape: CacheShape, pages: int, page_size: int, device: torch.device) -> None:
         self.page_size = page_size
+        self.pages = pages
         self.tokens = pages * page_size
         self.dtype = shape.dtype
         self.device = device

@@ -1,5 +1,7 @@
 """Loads a transformers decoder whose attention is ours, and runs it on packed steps."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ from torch import Tensor
 from agon.engine.attention import NAME, Attention
 from agon.engine.int8 import round_linears
 from agon.engine.kv import CacheShape
+from agon.engine.shard import Shard, share_out, shares_heads
 from agon.errors import SetupError
 
 SERVED = frozenset(
@@ -33,24 +36,30 @@ _LONG = 2048  # outputs of a linear layer whose weights stay as they are
 class LanguageModel:
     """A causal language model of transformers, for packed steps without a batch dimension."""
 
-    def __init__(self, model: Any) -> None:
-        """Take a model that is loaded already. Raises `SetupError`, with the reason, for one that cannot be served."""
+    def __init__(self, model: Any, shard: Shard | None = None) -> None:
+        """Take a model that is loaded already, and keep the `shard` of it. Raises `SetupError`, with the reason, for
+        one that cannot be served."""
         refuse_unserved(model.config)
+        self.parameters: int = sum(tensor.numel() for tensor in model.parameters())
+        """Of the whole model."""
+        self._shard = shard
+        if shard:
+            share_out(model, shard)
         model.set_attn_implementation(NAME)
         self._model = model.eval()
         self._hidden: Tensor | None = None
         model.base_model.register_forward_hook(self._keep_hidden)
         self.config = model.config
-        self.device: torch.device = model.device
         self.dtype: torch.dtype = model.dtype
         self.vocabulary: int = model.config.vocab_size
         self.context_length: int = model.config.max_position_embeddings
-        self.parameters: int = sum(tensor.numel() for tensor in model.parameters())
 
     @classmethod
-    def from_pretrained(cls, folder: Path, dtype: str = "float32", device: str = "cpu") -> "LanguageModel":
+    def from_pretrained(
+        cls, folder: Path, dtype: str = "float32", device: str = "cpu", shard: Shard | None = None
+    ) -> "LanguageModel":
         """Read a transformers folder: safetensors only, no code of the model. Raises `SetupError` with the reason."""
-        from transformers import AutoConfig, AutoModelForCausalLM
+        from transformers import AutoModelForCausalLM
 
         if dtype not in DTYPES:
             raise SetupError(f"the dtype {dtype} is not one of {', '.join(DTYPES)}")
@@ -58,9 +67,8 @@ class LanguageModel:
             raise SetupError("int8 is for CPUs; a GPU serves bfloat16")
         if device != "cpu" and not (device.split(":")[0] == "cuda" and torch.cuda.is_available()):
             raise SetupError(f"the device {device} is not here; leave it out to run on the CPU")
-        try:
-            config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
-            refuse_unserved(config)
+        read_config(folder)
+        with _readable(folder):
             model = AutoModelForCausalLM.from_pretrained(
                 folder,
                 dtype=DTYPES[dtype],
@@ -68,11 +76,8 @@ class LanguageModel:
                 use_safetensors=True,
                 trust_remote_code=False,
             )
-        except (OSError, ValueError, RuntimeError, KeyError) as error:
-            first = (str(error) or type(error).__name__).strip().splitlines()[0]
-            raise SetupError(f"the model {folder} cannot be loaded: {first}") from error
+        made = cls(model, shard)
         torch.nn.Module.to(model, device)
-        made = cls(model)
         if dtype == "int8":
             round_linears(model)
         elif device == "cpu":
@@ -84,10 +89,16 @@ class LanguageModel:
         return made
 
     @property
+    def device(self) -> torch.device:
+        return self._model.device  # type: ignore[no-any-return]
+
+    @property
     def cache_shape(self) -> CacheShape:
         config = self.config
         size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+        if self._shard and shares_heads(config):
+            heads //= self._shard.size
         return CacheShape(config.num_hidden_layers, heads, size, self.dtype)
 
     @property
@@ -128,6 +139,25 @@ class LanguageModel:
 
     def _keep_hidden(self, module: Any, inputs: Any, output: Any) -> None:
         self._hidden = output.last_hidden_state
+
+
+def read_config(folder: Path) -> Any:
+    """The configuration of a model that can be served. Raises `SetupError` with the reason for any other."""
+    from transformers import AutoConfig
+
+    with _readable(folder):
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    refuse_unserved(config)
+    return config
+
+
+@contextmanager
+def _readable(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        first = (str(error) or type(error).__name__).strip().splitlines()[0]
+        raise SetupError(f"the model {folder} cannot be loaded: {first}") from error
 
 
 def refuse_unserved(config: Any) -> None:

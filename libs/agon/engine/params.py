@@ -84,11 +84,14 @@ class Limits:
     """The greatest rank of an adapter."""
     threads: int = 1
     """CPU threads of torch, for the whole process. More threads than idle cores are far slower than one."""
+    tensor_parallel: int = 1
+    """Processes that share each layer of the model (a power of 2, mostly), on as many GPUs where it runs on those. What
+    is said of memory here is for each of them."""
 
     def __post_init__(self) -> None:
         for name in (
             "kv_cache_bytes", "page_size", "max_sequences", "max_batch_tokens", "adapter_slots", "adapter_rank",
-            "threads",
+            "threads", "tensor_parallel",
         ):  # fmt: skip
             if getattr(self, name) < 1:
                 raise SetupError(f"the engine's {name} must be 1 or more, it is {getattr(self, name)}")

@@ -9,7 +9,7 @@ import torch
 from torch.nn.attention.flex_attention import flex_attention
 
 from agon.engine.attention import PagedAttention, Span
-from agon.engine.batch import Batch, build
+from agon.engine.batch import Inputs, build
 from agon.engine.engine import Engine
 from agon.engine.events import Tokens
 from agon.engine.flex import Table, places, visible
@@ -39,27 +39,27 @@ def test_flex_attention_gives_the_tokens_of_the_other_one(family: str) -> None:
     assert [answer.token_ids for answer in answers] == [answer.token_ids for answer in expected]
 
 
-def decoding(engine: Engine) -> Batch:
-    """The batch of a step in which all prompts are decodes."""
+def decoding(engine: Engine) -> Inputs:
+    """The inputs of a step in which all prompts are decodes."""
     for index, prompt in enumerate(PROMPTS):
         engine.submit(Request(str(index), prompt, GREEDY))
     told: set[str] = set()
     while len(told) < len(PROMPTS):
         told |= {event.key for event in engine.step() if isinstance(event, Tokens)}
-    return build([Piece(sequence, 1) for sequence in engine.scheduler.running], engine._runner.cache)
+    return build([Piece(sequence, 1) for sequence in engine.scheduler.running], 4).inputs
 
 
 @pytest.mark.parametrize("family", ["llama", "mistral"])
 @torch.inference_mode()
 def test_decodes_padded_to_a_graphs_size_compute_the_same(family: str) -> None:
     engine = make_engine(family, page_size=4)
-    batch, cache, model = decoding(engine), engine._runner.cache, engine.model
-    assert batch.decodes
-    attention = PagedAttention(cache, batch.slots, batch.lanes, batch.spans)
-    expected, _ = model.forward(batch.tokens, batch.positions, batch.keep, attention)
+    inputs, cache, model = decoding(engine), engine._runner.cache, engine.model
+    assert inputs.decodes
+    attention = PagedAttention(cache, inputs.slots, inputs.lanes, inputs.spans)
+    expected, _ = model.forward(inputs.tokens, inputs.positions, inputs.keep, attention)
     padded = PaddedDecodes(8, 64, cache, flex_attention)
     for _ in range(2):  # again, as a replay would
-        padded.fill(batch)
+        padded.fill(inputs)
         logits, finite = padded.forward(model)
         assert torch.allclose(logits[:3], expected, atol=1e-9)
         assert finite[:3].all()
@@ -73,17 +73,17 @@ class Recomputed(DecodeGraphs):
         super().__init__(engine.model, cache, most, -(-engine.context_length // cache.page_size), flex_attention)
         self.replays = 0
 
-    def _capture(self, size: int, batch: Batch) -> Any:
-        inputs = PaddedDecodes(size, self._width, self._cache, self._compiled)
-        inputs.fill(batch)
-        logits, finite = inputs.forward(self._model)
+    def _capture(self, size: int, inputs: Inputs) -> Any:
+        padded = PaddedDecodes(size, self._width, self._cache, self._compiled)
+        padded.fill(inputs)
+        logits, finite = padded.forward(self._model)
 
         def replay() -> None:
             self.replays += 1
-            for static, told in zip((logits, finite), inputs.forward(self._model), strict=True):
+            for static, told in zip((logits, finite), padded.forward(self._model), strict=True):
                 static.copy_(told)
 
-        return SimpleNamespace(inputs=inputs, logits=logits, finite=finite, graph=SimpleNamespace(replay=replay))
+        return SimpleNamespace(inputs=padded, logits=logits, finite=finite, graph=SimpleNamespace(replay=replay))
 
 
 def test_an_engine_with_graphs_says_what_it_says_without_and_adapted_steps_go_without(tmp_path: Path) -> None:
