@@ -2,7 +2,7 @@
 # Nothing is touched outside this folder but the caches of package managers.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup up test lint bench bench-peers bench-peers-ratings nano schemas clean
+.PHONY: help setup up test lint bench bench-peers bench-peers-ratings bench-peers-api nano schemas clean
 
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do command -v $$p && break; done)
 # The uv that wrote the lock; fetched into .tools if the machine has none that works.
@@ -71,6 +71,12 @@ bench-peers-ratings: setup ## Fetch the ratings' peers.
 	  leaderbot==0.4.3 pandas==3.1.1 pyarrow==26.0.1 scipy==1.17.1 tqdm==4.70.1
 	@curl -fsSL --max-time 20 $(RATING_SYSTEMS) -o $(RATINGS_PEERS)/rating_systems.py || \
 	  echo "FastChat's rating module could not be fetched; the figures go without"
+
+# LiteLLM needs other versions of what agon has, too. The newest one whose proxy can be installed from PyPI alone.
+API_PEERS := .tools/peers-api
+bench-peers-api: setup ## Fetch the API's peer, LiteLLM's proxy.
+	@test -x $(API_PEERS)/bin/python || $(UV) venv -q --python $(PYTHON) $(API_PEERS)
+	@$(UV) pip install -q --python $(API_PEERS)/bin/python 'litellm[proxy]==1.108.7'
 
 nano: setup ## Train the bundled models again, with their cards.
 	@$(BIN)/python -m agon.nano.train $(ARGS)

@@ -10,14 +10,14 @@ processor time goes.
 
 import argparse
 import asyncio
+import os
 import time
 from dataclasses import dataclass
 from typing import Any
 
-import psutil
 import uvloop
 
-from stack import Stack, machine, running, save, stream_chat
+from stack import Stack, machine, processor_seconds, running, save, stream_chat
 
 # Seconds between two tokens of a stream. Each is a model with two idle consumers, which cost the broker processor time.
 PACES = (0.006, 0.004, 0.0034, 0.0031, 0.0028, 0.0025, 0.0022)
@@ -65,22 +65,17 @@ async def drain(stack: Stack, pace: float, tokens: int, number: int) -> tuple[in
     return counted, events
 
 
-def processor_seconds(stack: Stack) -> dict[str, float]:
-    """User and system seconds so far of every process of the stack, and of this client."""
-    spent: dict[str, float] = {}
-    known = {service["pid"]: service["name"] for service in stack.status()["services"]}
-    for process in psutil.Process(stack.pid).children(recursive=True):
-        times, label = process.cpu_times(), known.get(process.pid) or process.name()
-        spent[label] = spent.get(label, 0.0) + times.user + times.system
-    times = psutil.Process().cpu_times()
-    return {**spent, "client": times.user + times.system}
+def spent_so_far(stack: Stack) -> dict[str, float]:
+    """Processor seconds of every process of the stack, and of this client."""
+    ours = processor_seconds(os.getpid(), {os.getpid(): "client"})
+    return {**processor_seconds(stack.pid, stack.names()), "client": ours["client"]}
 
 
 async def at(stack: Stack, pace: float, streams: int, seconds: float) -> Run:
     tokens = int(seconds / pace) if pace else 20_000
-    before, start = processor_seconds(stack), time.monotonic()
+    before, start = spent_so_far(stack), time.monotonic()
     drained = await asyncio.gather(*(drain(stack, pace, tokens, number) for number in range(streams)))
-    wall, after = time.monotonic() - start, processor_seconds(stack)
+    wall, after = time.monotonic() - start, spent_so_far(stack)
     counted = sum(one for one, _ in drained)
     if counted != streams * tokens:
         raise SystemExit(f"{counted} tokens came, {streams * tokens} were due")

@@ -10,11 +10,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+
+import psutil
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -38,10 +40,17 @@ class Stack:
         answer = subprocess.run(command, check=True, capture_output=True, text=True, timeout=30)
         return dict(json.loads(answer.stdout))
 
+    def names(self) -> dict[int, str]:
+        """Its services, by process id."""
+        return {service["pid"]: service["name"] for service in self.status()["services"]}
+
 
 @contextlib.contextmanager
-def running(*models: str, workers: int = 1, ready_within: float = 180) -> Iterator[Stack]:
-    """Start `agon up` with these models (`name=source`) in an empty data folder; stop it at the end."""
+def running(
+    *models: str, workers: int = 1, ready_within: float = 180, environment: Mapping[str, str] | None = None
+) -> Iterator[Stack]:
+    """Start `agon up` with these models (`name=source`) in an empty data folder; stop it at the end. `environment` is
+    on top of this process' own."""
     with tempfile.TemporaryDirectory(prefix="agon-bench-") as folder:
         data = Path(folder) / "data"
         command = [
@@ -59,7 +68,12 @@ def running(*models: str, workers: int = 1, ready_within: float = 180) -> Iterat
         for model in models:
             command += ["--model", model]
         process = subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+            env={**os.environ, **(environment or {})},
         )
         try:
             yield Stack(_url(process, ready_within), process.pid, data)
@@ -97,16 +111,33 @@ class _Reading(asyncio.Protocol):
             self.over.set_result(None) if error is None else self.over.set_exception(error)
 
 
-async def stream_chat(address: tuple[str, int], body: dict[str, Any], on_data: Callable[[bytes], None]) -> None:
+async def stream_chat(
+    address: tuple[str, int],
+    body: dict[str, Any],
+    on_data: Callable[[bytes], None],
+    headers: Mapping[str, str] | None = None,
+) -> None:
     """POST a streaming chat over a connection of its own; `on_data` gets the bytes of the answer as they come."""
     payload = json.dumps({**body, "stream": True}).encode()
     transport, reading = await asyncio.get_running_loop().create_connection(lambda: _Reading(on_data), *address)
     try:
         head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: {address[0]}\r\ncontent-type: application/json\r\n"
+        head += "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
         transport.write(f"{head}content-length: {len(payload)}\r\nconnection: close\r\n\r\n".encode() + payload)
         await reading.over
     finally:
         transport.close()
+
+
+def processor_seconds(pid: int, names: Mapping[int, str]) -> dict[str, float]:
+    """User and system seconds so far of a process and of all below it: by these names, else by what it runs."""
+    spent: dict[str, float] = {}
+    root = psutil.Process(pid)
+    for process in (root, *root.children(recursive=True)):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            times, label = process.cpu_times(), names.get(process.pid) or process.name()
+            spent[label] = spent.get(label, 0.0) + times.user + times.system
+    return spent
 
 
 def percentile(values: Sequence[float], share: float) -> float:

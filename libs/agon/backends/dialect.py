@@ -5,7 +5,6 @@ from typing import Any
 
 from agon.backends.base import refuse
 from agon.engine.events import Alternative, TokenLogprob
-from agon.errors import InvalidRequest
 from agon.messages import GenerationRequest
 from agon.messages.formats import ChoiceFormat, GrammarFormat, RegexFormat, TextFormat
 
@@ -26,7 +25,7 @@ _REFUSED = ("tools", "best_of", "echo", "prompt_logprobs")
 
 
 def as_openai(request: GenerationRequest, name: str) -> tuple[str, dict[str, Any]]:
-    """The path under the base URL and the body. Fields that were not given are left out. Raises `InvalidRequest`."""
+    """The path under the base URL and the body. What was not given is left out. Raises `UnsupportedParameter`."""
     refuse(request, _REFUSED)
     body: dict[str, Any] = {"model": name, "stream": True, "stream_options": {"include_usage": True}}
     match request.kind:
@@ -40,7 +39,10 @@ def as_openai(request: GenerationRequest, name: str) -> tuple[str, dict[str, Any
             path = "completions"
             body["prompt"] = request.prompt if isinstance(request.prompt, str) else list(request.prompt or ())
         case "embedding":
-            raise InvalidRequest("this model generates text, it has no embeddings", param="kind")
+            inputs = request.inputs if request.inputs is not None else (request.prompt,)
+            asked = {"input": inputs, "encoding_format": "base64", "dimensions": request.dimensions}
+            given = {field: value for field, value in asked.items() if value is not None}
+            return "embeddings", {"model": name, **given}
     asked = request.model_dump(mode="json", include={*_PASSED_ON, *_PASSED_ON_UNLESS_EMPTY, "response_format"})
     body |= {field: asked[field] for field in _PASSED_ON if asked[field] is not None}
     body |= {field: asked[field] for field in _PASSED_ON_UNLESS_EMPTY if asked[field]}

@@ -9,6 +9,7 @@
 | `concurrency` | requests open at once (16); the others wait                                         |
 | `timeout`     | seconds without a byte until a request fails (120)                                  |
 | `context`     | the context length to publish (32768); the server over there enforces its own       |
+| `embeds`      | its model makes embeddings, and no text (false)                                     |
 
 A server tells text, not tokens: each piece of text that it sends counts as one token, whose id is -1; with `logprobs`
 each of those counts. The usage at the end is the server's own where it sends one. Its answers cannot be resumed. All
@@ -28,9 +29,10 @@ from typing import Annotated, Any, Self
 import httpx
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from agon.backends.base import Admitted, Emit, Event, Failed, Finished, Job, Load, Tokens
-from agon.backends.dialect import as_openai, logprobs_of
+from agon.backends.base import Admitted, Emit, Event, Failed, Job, Load
+from agon.backends.dialect import as_openai
 from agon.backends.sse import EventParser
+from agon.backends.upstream_answer import Answer, message_of
 from agon.errors import (
     AgonError,
     Cancelled,
@@ -49,9 +51,7 @@ from agon.messages import GenerationRequest, ModelCard, now
 _log = logging.getLogger(__name__)
 _KEY_ENV = "AGON_UPSTREAM_KEY"
 _ERROR_BYTES = 64 * 1024  # of an error's body that are read
-_ERROR_CHARACTERS = 500  # of its message that are passed on
-TOKEN_ID = -1
-"""The id of every token of an upstream: nobody here knows the real ones."""
+_VECTOR_BYTES = 32 * 1024 * 1024  # of an answer of vectors: cut off above it, and then no JSON
 
 
 class Options(BaseModel):
@@ -64,6 +64,7 @@ class Options(BaseModel):
     concurrency: Annotated[int, Field(ge=1)] = 16
     timeout: Annotated[float, Field(gt=0)] = 120.0
     context: Annotated[int, Field(ge=1)] = 32768
+    embeds: bool = False
 
 
 class UpstreamBackend:
@@ -82,6 +83,8 @@ class UpstreamBackend:
             backend="upstream",
             owned_by="upstream",
             context_length=options.context,
+            kinds=("embedding",) if options.embeds else ("chat", "completion"),
+            arena=not options.embeds,
             created_at=now(),
         )
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -164,7 +167,7 @@ class UpstreamBackend:
 
     async def _serve(self, job: Job) -> None:
         """Run a job to its end. Cancelled by whoever has already told its end, so that nothing is told twice."""
-        stream = _Stream(job)
+        answer = Answer(job)
         try:
             if any(job.emitted):
                 raise WorkerLost("the worker died, and an answer of another server cannot be resumed")
@@ -173,21 +176,21 @@ class UpstreamBackend:
             async with asyncio.timeout(remaining), self._slots:
                 self._running += 1
                 try:
-                    await self._converse(job.request, stream)
+                    await self._converse(job.request, answer)
                 finally:
                     self._running -= 1
-            end: Event = stream.finished()
+            end: Event = answer.finished()
         except TimeoutError:
-            end = stream.failed(Expired("the request's deadline passed before its answer was complete"))
+            end = answer.failed(Expired("the request's deadline passed before its answer was complete"))
         except AgonError as error:
-            end = stream.failed(error)
+            end = answer.failed(error)
         except Exception:
             _log.exception("talking to %s failed", self._url)
-            end = stream.failed(UpstreamFailed("the upstream could not be understood"))
+            end = answer.failed(UpstreamFailed("the upstream could not be understood"))
         del self._tasks[job.key]
         self._emit([end])
 
-    async def _converse(self, request: GenerationRequest, stream: "_Stream") -> None:
+    async def _converse(self, request: GenerationRequest, answer: Answer) -> None:
         """Send the request and emit what comes. Raises `AgonError` for everything that can go wrong out there."""
         assert self._client is not None
         path, body = as_openai(request, self._name)
@@ -195,15 +198,18 @@ class UpstreamBackend:
             async with self._client.stream("POST", f"{self._url}/{path}", json=body) as response:
                 if response.status_code != 200:
                     raise await _refusal(response)
+                if request.kind == "embedding":
+                    self._emit([Admitted(answer.key, 0), *answer.embedded(await _at_most(response, _VECTOR_BYTES))])
+                    return
                 if not response.headers.get("content-type", "").startswith("text/event-stream"):
                     raise UpstreamFailed("the upstream does not stream its answer")
-                self._emit([Admitted(stream.key, 0)])
+                self._emit([Admitted(answer.key, 0)])
                 parser = EventParser()
                 async for chunk in response.aiter_bytes():
-                    events = [event for data in parser.feed(chunk) for event in stream.read(data)]
+                    events = [event for data in parser.feed(chunk) for event in answer.read(data)]
                     if events:
                         self._emit(events)
-                    if stream.done:
+                    if answer.done:
                         return
         except httpx.TimeoutException as error:
             raise UpstreamFailed(
@@ -217,80 +223,15 @@ class UpstreamBackend:
             raise UpstreamFailed(f"the connection to the upstream broke ({type(error).__name__})") from error
 
 
-class _Stream:
-    """One answer as it comes: chunks in, events out."""
-
-    def __init__(self, job: Job) -> None:
-        self.key = job.key
-        self.done = False
-        self._counts = [0] * job.request.n
-        self._reasons: list[str | None] = [None] * job.request.n
-        self._usage: Mapping[str, Any] = {}
-
-    def read(self, data: bytes) -> list[Event]:
-        """The events in one chunk. Raises `UpstreamFailed` for what is no chunk, or tells of an error."""
-        if data.startswith(b"[DONE]"):
-            self.done = True
-            return []
-        try:
-            chunk = json.loads(data)
-            if error := chunk.get("error"):
-                raise UpstreamFailed(f"the upstream failed: {_message(error)}")
-            if chunk.get("usage"):
-                self._usage = dict(chunk["usage"])
-            return [event for choice in chunk.get("choices") or () for event in self._choice(choice)]
-        except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-            raise UpstreamFailed("the upstream sent something that is no chunk of an answer") from error
-
-    def _choice(self, choice: Mapping[str, Any]) -> list[Event]:
-        index = int(choice.get("index", 0))
-        if index < 0 or self._reasons[index] is not None:
-            raise ValueError(f"choice {index} goes on after its end")
-        text = (choice.get("delta") or {}).get("content") or choice.get("text") or ""
-        reason = choice.get("finish_reason")
-        if reason == "content_filter":
-            raise UpstreamFailed("the upstream's content filter cut the answer", code="content_filter")
-        logprobs = logprobs_of(choice.get("logprobs"))
-        if not text and not reason and not logprobs:
-            return []
-        at = self._counts[index]
-        count = len(logprobs) if logprobs else 1 if text else 0
-        self._counts[index] += count
-        # Whatever else an answer may end with (a call of a tool that we did not offer) is an end by itself.
-        self._reasons[index] = ("length" if reason == "length" else "stop") if reason else None
-        return [Tokens(self.key, index, at, (TOKEN_ID,) * count, str(text), self._reasons[index], logprobs)]
-
-    def finished(self) -> Finished:
-        """The end. Raises `UpstreamFailed` when the stream broke off before each choice had its own."""
-        if None in self._reasons:
-            raise UpstreamFailed("the upstream's stream broke off")
-        return Finished(self.key, *self._tokens(), self._cached())
-
-    def failed(self, error: AgonError) -> Failed:
-        return Failed(self.key, error, *self._tokens())
-
-    def _tokens(self) -> tuple[int, int]:
-        counted = sum(self._counts)
-        return _count(self._usage.get("prompt_tokens"), 0), _count(self._usage.get("completion_tokens"), counted)
-
-    def _cached(self) -> int:
-        details = self._usage.get("prompt_tokens_details")
-        return _count(details.get("cached_tokens"), 0) if isinstance(details, Mapping) else 0
-
-
 async def _refusal(response: httpx.Response) -> AgonError:
     """An answer that is not 200, in our words. A wrong key or model over there is not the caller's fault."""
-    content = b""
-    async for chunk in response.aiter_bytes():
-        content += chunk
-        if len(content) > _ERROR_BYTES:
-            break
+    content = await _at_most(response, _ERROR_BYTES)
     try:
         parsed = json.loads(content)
         error = parsed.get("error", parsed)
     except (ValueError, AttributeError):
         error = content.decode("utf-8", "replace")
-    message = _message(error)
+    message = message_of(error)
     code = error.get("code") if isinstance(error, Mapping) else None
     status = response.status_code
     if status in (400, 422):
@@ -309,9 +250,14 @@ async def _refusal(response: httpx.Response) -> AgonError:
     return UpstreamFailed(f"the upstream answered {status}: {message}")
 
 
-def _message(error: Any) -> str:
-    said = error.get("message", "") if isinstance(error, Mapping) else error
-    return " ".join(str(said).split())[:_ERROR_CHARACTERS] or "no reason given"
+async def _at_most(response: httpx.Response, size: int) -> bytes:
+    """The body, as far as it goes up to about so many bytes."""
+    content = bytearray()
+    async for chunk in response.aiter_bytes():
+        content += chunk
+        if len(content) > size:
+            break
+    return bytes(content)
 
 
 def _retry_after(response: httpx.Response) -> timedelta | None:
@@ -320,10 +266,6 @@ def _retry_after(response: httpx.Response) -> timedelta | None:
     except ValueError:
         return None
     return timedelta(seconds=seconds) if 0 < seconds <= 3600 else None
-
-
-def _count(value: Any, otherwise: int) -> int:
-    return value if isinstance(value, int) and value >= 0 else otherwise
 
 
 def _nobody(events: Any) -> None:

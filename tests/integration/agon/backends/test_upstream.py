@@ -194,6 +194,22 @@ async def test_an_answer_is_told_piece_by_piece_with_the_servers_usage() -> None
     }
 
 
+async def test_an_embedding_is_told_as_a_vector_for_each_input() -> None:
+    body = json.dumps({"data": [{"index": 0, "embedding": "AACAPw=="}], "usage": {"prompt_tokens": 3}}).encode()
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n"
+    async with talking(sending(head, body), embeds=True) as (backend, server, told):
+        assert backend.card.kinds == ("embedding",)
+        backend.submit(job(kind="embedding", messages=None, inputs=["hi"]))
+        await told.until(told.ends)
+    assert told.events == [
+        Admitted("default/r", 0),
+        Tokens("default/r", 0, 0, (), "AACAPw==", "stop"),
+        Finished("default/r", 3, 0),
+    ]
+    assert server.calls[0].path == "/v1/embeddings"
+    assert server.calls[0].body == {"model": "m", "input": ["hi"], "encoding_format": "base64"}
+
+
 async def test_any_cutting_of_the_stream_tells_the_same() -> None:
     stream = chunk("größer ") + b": ping\n\n" + chunk("🌱", reason="length") + DONE
 

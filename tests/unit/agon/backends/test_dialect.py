@@ -73,3 +73,13 @@ def test_both_ways_of_writing_log_probabilities_are_read() -> None:
     completion = {"tokens": ["a"], "token_logprobs": [-1.0], "top_logprobs": [{"b": -2.0}], "text_offset": [0]}
     assert logprobs_of(completion) == (TokenLogprob("a", -1.0, b"a", (Alternative("b", -2.0, b"b"),)),)
     assert logprobs_of(None) is None
+
+
+def test_an_embedding_asks_for_its_vectors_as_base64() -> None:
+    least = {"request_id": "r1", "model": "m", "kind": "embedding"}
+    path, body = as_openai(GenerationRequest.model_validate({**least, "inputs": ["a", [1, 2]]}), "theirs")
+    assert (path, body) == (
+        "embeddings", {"model": "theirs", "input": ("a", (1, 2)), "encoding_format": "base64"}
+    )  # fmt: skip
+    _, body = as_openai(GenerationRequest.model_validate({**least, "prompt": "a", "dimensions": 4}), "theirs")
+    assert (body["input"], body["dimensions"]) == (("a",), 4)
