@@ -117,6 +117,10 @@ class Models:
     def load(self, model: str) -> Load:
         return self._backends[self.host(model)].load()
 
+    def slowest_step(self) -> float | None:
+        """The longest step of all since this was last asked, in seconds; None where there was none."""
+        return self._compute.slowest_step()
+
     async def load_adapter(self, card: ModelCard) -> None:
         """Serve an adapter of one of the hosts. Raises `SetupError` when it cannot be, or is not what its card says."""
         backend = self._backends[card.host]

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import time
 from collections import Counter
 from collections.abc import Coroutine, Mapping
 from datetime import timedelta
@@ -24,6 +25,7 @@ from agon.telemetry import Metrics
 from agon.topics import slug
 from agon_inference.adapters import Adapters
 from agon_inference.control import Control
+from agon_inference.courtesy import Courtesy
 from agon_inference.decoding import Limits
 from agon_inference.ending import Ending
 from agon_inference.flow import Flow, Hands
@@ -38,6 +40,7 @@ from agon_inference.writer import Writer
 
 _log = logging.getLogger(__name__)
 _PROBE_SECONDS = 2.0
+_LOOK_SECONDS = 0.1
 
 
 class Worker:
@@ -70,6 +73,7 @@ class Worker:
         )
         owner = self.heartbeat.owner
         gate = Gate(redis, settings.keys)
+        self._courtesy = Courtesy(settings.batch_patience)
         self._patience = Patience(settings.retry_interval, settings.call_timeout)
         self._writer = Writer(gate, owner, self.held, self._patience, metrics, ended=self._ended, fenced=self._fenced)
         self._models = Models(backends, self._writer.emit, self._writer.push)
@@ -110,7 +114,9 @@ class Worker:
         """Be alive, then able, then reading."""
         await asyncio.to_thread(self.heartbeat.start)
         await self._models.start()
-        self._start(self._writer.run(), self._watch.run(), self._control.run(), self._adapters.run())
+        self._start(
+            self._writer.run(), self._watch.run(), self._control.run(), self._adapters.run(), self._be_courteous()
+        )
         # Requests for adapters may be on the topics already.
         await _at_most(self._settings.startup_timeout, self._adapters.settled.wait())
         await self._broker.start()
@@ -173,10 +179,12 @@ class Worker:
     def _subscribe(self, model: str, producer: AIOKafkaProducer) -> Flow:
         topics = self._settings.topics
 
-        def subscription(topic: str, group: str) -> Subscription:
+        def subscription(topic: str, group: str, *, interactive: bool) -> Subscription:
             letters = DeadLetters(producer, group, self._metrics, self._settings.call_timeout)
 
             def receive(delivery: Delivery, record: Record) -> None:
+                if interactive:
+                    self._courtesy.greet(time.monotonic())
                 self._intake.receive(model, letters, made, delivery, record)
 
             made = Subscription(
@@ -186,8 +194,10 @@ class Worker:
 
         # A group each: in a common one, whoever joins for one topic would stop the flow of the other.
         return Flow(
-            subscription(topics.requests(model), topics.group(f"inference.{slug(model)}")),
-            subscription(topics.batch_requests(model), topics.group(f"inference.batch.{slug(model)}")),
+            subscription(topics.requests(model), topics.group(f"inference.{slug(model)}"), interactive=True),
+            subscription(
+                topics.batch_requests(model), topics.group(f"inference.batch.{slug(model)}"), interactive=False
+            ),
         )
 
     def _adjust(self) -> None:
@@ -195,6 +205,7 @@ class Worker:
         if self._draining:
             return
         counts = Counter(self._models.host(held.model) for held in self.held.values())
+        room = self._courtesy.room(time.monotonic())
         size = self._intake.bytes + sum(held.taken.size for held in self.held.values())
         for model, flow in self._flows.items():
             flow.adjust(
@@ -203,8 +214,17 @@ class Worker:
                     capacity=self._models.load(model).capacity,
                     full_bytes=size >= self._settings.max_held_bytes,
                     away=self._patience.away,
+                    batch_room=room,
                 )
             )
+
+    async def _be_courteous(self) -> None:
+        """See, for ever, whether interactive requests would have to wait for those of batches."""
+        while True:
+            due = time.monotonic() + _LOOK_SECONDS
+            await asyncio.sleep(_LOOK_SECONDS)
+            self._courtesy.look(time.monotonic() - due, self._models.slowest_step(), len(self.held))
+            self._adjust()
 
     # What becomes of requests
 

@@ -11,6 +11,7 @@ from typing import IO, Any
 from agon.store import batch_lines, files
 from agon.store.batches import Hold, Outcome
 from agon_ingress.batch_lines import Lines, Output
+from agon_ingress.batch_pace import Pace
 from agon_ingress.files import BATCH_FILES_LAST
 
 _AT_ONCE = 16
@@ -35,7 +36,9 @@ class Spool:
         return await asyncio.to_thread(self._file.read, size)
 
 
-async def write_files(hold: Hold, lines: Lines[Any], outcome: Outcome, expires_after: timedelta | None) -> None:
+async def write_files(
+    hold: Hold, lines: Lines[Any], pace: Pace, outcome: Outcome, expires_after: timedelta | None
+) -> None:
     """End a batch: every line is in one of its files, once. Raises `Fenced` when somebody else has it by now."""
     usage: Counter[str] = Counter(input=0, cached=0, output=0, reasoning=0)
     with tempfile.SpooledTemporaryFile(_IN_MEMORY) as good, tempfile.SpooledTemporaryFile(_IN_MEMORY) as bad:
@@ -43,7 +46,10 @@ async def write_files(hold: Hold, lines: Lines[Any], outcome: Outcome, expires_a
         after = 0
         while found := await batch_lines.ended(hold, after, _AT_ONCE):
             after = found[-1].line.line
-            outputs = [lines.output(ended, None if outcome == "completed" else outcome) for ended in found]
+            outputs = []
+            for ended in found:
+                outputs.append(lines.output(ended, None if outcome == "completed" else outcome))
+                await pace.rest()
             await well.write(*_joined(outputs, well=True))
             await badly.write(*_joined(outputs, well=False))
             for said in (said for ended in found for said in ended.completions if said is not None):

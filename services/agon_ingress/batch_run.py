@@ -20,12 +20,13 @@ from agon_ingress.batch_allowance import BatchAllowance
 from agon_ingress.batch_files import write_files
 from agon_ingress.batch_input import Reading, lines
 from agon_ingress.batch_lines import Lines, Work, refusal
+from agon_ingress.batch_pace import Pace
 from agon_ingress.callers import Caller
 from agon_ingress.house import House
 from agon_ingress.routes import ENDPOINTS
 
 _AT_ONCE = 32
-"""Lines of a step: this process' clients wait for it, at the most."""
+"""Lines of a step."""
 _TICK = 0.5
 """Seconds between two looks at how far it is."""
 _ENDPOINTS = {endpoint.path: endpoint for endpoint in ENDPOINTS}
@@ -39,6 +40,7 @@ class BatchRun:
         self._row = row
         self._hold = hold
         self._allowance = BatchAllowance(house, hold)
+        self._pace = Pace(lambda: house.admission.open > 0)
         self._lines: Lines[Any] = Lines(house, _ENDPOINTS[row.endpoint], row.batch_id, row.tenant, row.expires_at)
 
     @property
@@ -60,16 +62,16 @@ class BatchRun:
             if self._row.expires_at <= now():
                 await self._stop()
                 await self._settle()
-                await write_files(self._hold, self._lines, "expired", self._row.output_expires_after)
+                await write_files(self._hold, self._lines, self._pace, "expired", self._row.output_expires_after)
                 return
             await self._go_on()
         await self._settle()
         if self._row.status == "cancelling":
             await self._stop()
             await self._settle()
-            await write_files(self._hold, self._lines, "cancelled", self._row.output_expires_after)
+            await write_files(self._hold, self._lines, self._pace, "cancelled", self._row.output_expires_after)
         elif self._row.status == "finalizing":
-            await write_files(self._hold, self._lines, "completed", self._row.output_expires_after)
+            await write_files(self._hold, self._lines, self._pace, "completed", self._row.output_expires_after)
 
     async def _validate(self) -> None:
         """Read the input file: its lines become rows, or the batch fails."""
@@ -87,6 +89,7 @@ class BatchRun:
         async for number, data in lines(parts, settings.max_body_bytes):
             if (line := reading.read(number, data)) is not None:
                 read.append(line)
+            await self._pace.rest()
             if len(read) >= _AT_ONCE:
                 await batch_lines.add(self._hold, read)
                 read.clear()
@@ -135,6 +138,7 @@ class BatchRun:
                 raise
             except AgonError as error:
                 refused[line.line] = refusal(error)
+            await self._pace.rest()
         sent = [
             Sent(one.request_id, line, part, one.model, made.keep_text)
             for line, made in work.items()
@@ -143,8 +147,10 @@ class BatchRun:
         await batch_lines.expect(self._hold, sent)
         for made in work.values():
             await self._lines.keep(made)
-        told = await asyncio.gather(*(self._produce(one) for made in work.values() for one in made.requests))
-        refused |= {one.line: refusal(error) for one, error in zip(sent, told, strict=True) if error is not None}
+        for one, request in zip(sent, [one for made in work.values() for one in made.requests], strict=True):
+            if (too_large := await self._produce(request)) is not None:
+                refused[one.line] = refusal(too_large)
+            await self._pace.rest()
         await batch_lines.mark_sent(self._hold, [line for line in work if line not in refused], refused)
         return len(work.keys() | refused.keys())
 

@@ -37,6 +37,7 @@ class ComputeThread:
         self._wake = threading.Event()
         self._stopping = threading.Event()
         self._lock = threading.Lock()
+        self._slowest: float | None = None
         self._live: dict[str, dict[str, int]] = {model: {} for model in self._seats}  # submissions without an end
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
@@ -64,6 +65,11 @@ class ComputeThread:
         """Cancel a job; its terminal event follows. Raises `KeyError` for a model that is not here."""
         self._seats[model].backend.cancel(key)
         self._wake.set()
+
+    def slowest_step(self) -> float | None:
+        """The longest step since this was last asked, in seconds; None where there was none."""
+        slowest, self._slowest = self._slowest, None
+        return slowest
 
     def _run(self) -> None:
         while not self._stopping.is_set():
@@ -113,7 +119,9 @@ class ComputeThread:
             _log.exception("the backend of %s failed; its requests fail with it", model)
             seat.rests_until = time.monotonic() + _REST_SECONDS
             return self._fail_all(model, seat.backend)
-        seat.spent += time.monotonic() - began
+        took = time.monotonic() - began
+        seat.spent += took
+        self._slowest = max(took, self._slowest or 0.0)
         return self._count_ends(model, events)
 
     def _count_ends(self, model: str, events: Sequence[Event]) -> Sequence[Event]:

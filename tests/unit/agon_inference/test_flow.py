@@ -16,6 +16,18 @@ def test_batch_requests_come_only_into_the_free_half() -> None:
     assert hold(replace(EMPTY, count=8), False, False) == (False, True)
 
 
+def test_beside_interactive_requests_those_of_batches_have_a_part_of_the_free_half() -> None:
+    assert hold(replace(EMPTY, count=2, batch_room=3), False, False) == (False, False)
+    assert hold(replace(EMPTY, count=3, batch_room=3), False, False) == (False, True)
+    assert hold(replace(EMPTY, count=8, batch_room=100), False, False) == (False, True)
+
+
+def test_a_held_part_goes_on_once_a_quarter_of_it_is_free_again() -> None:
+    assert hold(replace(EMPTY, count=7, batch_room=8), False, True) == (False, True)
+    assert hold(replace(EMPTY, count=5, batch_room=8), False, True) == (False, False)
+    assert hold(replace(EMPTY, count=0, batch_room=1), False, True) == (False, False)
+
+
 def test_interactive_requests_come_up_to_the_capacity() -> None:
     assert hold(replace(EMPTY, count=15), False, True)[0] is False
     assert hold(replace(EMPTY, count=16), False, True)[0] is True

@@ -215,3 +215,14 @@ def test_an_idle_backend_is_not_stepped() -> None:
         thread.submit("m", job())
         until(lambda: ended(events))
     assert isinstance(ended(events)[0], Finished)
+
+
+def test_the_slowest_step_is_told_once() -> None:
+    events: list[Event] = []
+    with computing(Slow("m", 0.02), emit=events.extend) as thread:
+        thread.submit("m", job(max_tokens=1))
+        until(lambda: ended(events))
+        slowest = thread.slowest_step()
+        assert slowest is not None
+        assert slowest >= 0.02
+        until(lambda: thread.slowest_step() is None)

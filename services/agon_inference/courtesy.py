@@ -1,0 +1,42 @@
+"""How many requests of batches a worker takes on beside interactive ones: as many as those don't notice. Pure.
+
+Whoever asks something waits for the step that is under way, and for an event loop that is busy with others; both grow
+with what runs. So the room for batches grows by one as long as both are quick, and halves when they are not.
+"""
+
+from datetime import timedelta
+
+_COMPANY_SECONDS = 10.0
+_FORGET = 1.01  # a look: what a step takes at least is found out anew within minutes
+
+
+class Courtesy:
+    """`patience` is how much longer a step may become by batches, and how late the event loop may be."""
+
+    def __init__(self, patience: timedelta) -> None:
+        self._patience = patience.total_seconds()
+        self._room = 1
+        self._least_step: float | None = None
+        self._greeted_at: float | None = None
+
+    def greet(self, moment: float) -> None:
+        """An interactive request has come, at this time in seconds."""
+        self._greeted_at = moment
+
+    def look(self, late: float, step: float | None, taken: int) -> None:
+        """What has happened since the last look: how late the event loop was, the longest step (None where there was
+        none) in seconds; and how many requests are in our hands."""
+        slow = late > self._patience
+        if step is not None:
+            self._least_step = min(step, (self._least_step or step) * _FORGET)
+            slow = slow or step > self._least_step + self._patience
+        if slow:
+            self._room = max(1, min(self._room, taken) // 2)
+        elif taken >= self._room:
+            self._room += 1
+
+    def room(self, moment: float) -> int | None:
+        """How many requests there may be before no more is taken of batches; None where nobody else asks."""
+        if self._greeted_at is None or moment - self._greeted_at > _COMPANY_SECONDS:
+            return None
+        return self._room
