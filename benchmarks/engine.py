@@ -88,7 +88,7 @@ class Bench:
 
 def tiny(bench: Bench) -> None:
     """64 mixed requests at once, 6 M parameters: batching, attention and the step's own cost."""
-    items = mixed("tiny", 8 if bench.quick else 64)
+    items = mixed("tiny", 3 if bench.quick else 64)
     ours = bench.run("tiny", "agon", "agon", "tiny", items, ceiling=True)
     two = bench.run("tiny", "agon, 2 threads", "agon", "tiny", items, 2)
     one = bench.run("tiny", "transformers one by one", "one_by_one", "tiny", items)
@@ -153,7 +153,7 @@ def m100(bench: Bench) -> None:
 
 def arrivals(bench: Bench) -> None:
     """The same requests as they come to a server: a Poisson process at shares of what the engine can do."""
-    items = mixed("tiny", 8 if bench.quick else 64)
+    items = mixed("tiny", 3 if bench.quick else 64)
     full = bench.run("arrivals", "all at once", "agon", "tiny", items)
     capacity = len(items) / full.wall
     for share in (0.9,) if bench.quick else (0.3, 0.6, 0.9):
@@ -176,7 +176,7 @@ def chat(bench: Bench) -> None:
 
 def adapters(bench: Bench) -> None:
     """The requests of `tiny`, each under one of 16 adapters (rank 8, all linear layers), beside none."""
-    items = mixed("tiny", 8 if bench.quick else 64)
+    items = mixed("tiny", 3 if bench.quick else 64)
     made = make_adapters("tiny", bench.models / "adapters", 16)
     names = list(made)
 
@@ -193,7 +193,7 @@ def adapters(bench: Bench) -> None:
 
 def guided(bench: Bench) -> None:
     """The requests of `tiny`, drawn at temperature 1, as free text and each under a JSON schema."""
-    items = mixed("tiny", 8 if bench.quick else 64)
+    items = mixed("tiny", 3 if bench.quick else 64)
     free = bench.run("guided", "free text", "agon", "tiny", items, temperature=1)
     schema = bench.run("guided", "JSON schema", "agon", "tiny", items, temperature=1, schema=SCHEMA)
     bench.show("guided", free.label, f"guided: {len(items)} mixed requests at once, temperature 1")

@@ -187,7 +187,7 @@ async def open_house(settings: IngressSettings, metrics: Metrics) -> AsyncIterat
         await stack.enter_async_context(
             running(
                 health.watch(),
-                registry.follow(settings.kafka_url, ingress_id),
+                registry.follow(settings),
                 IngressHeartbeat(
                     redis, settings.keys, ingress_id, settings.heartbeat_interval, settings.ingress_ttl
                 ).run(),

@@ -5,14 +5,15 @@ import logging
 import random
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import aclosing
 
-from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import KafkaError
-from pydantic import ValidationError
 from redis.asyncio import Redis
 
+from agon.bus.registry import follow
 from agon.errors import ModelNotFound, ModelNotServed, Unavailable
 from agon.messages import ModelCard
+from agon.settings import Settings
 from agon.stream.heartbeat import WorkerState, workers
 from agon.topics import Keys, Topics
 from agon_ingress.partitions import Holder, choose
@@ -97,51 +98,17 @@ class Registry:
         self.workers = tuple(await workers(redis, self._keys))
         self._sent.clear()
 
-    async def follow(self, kafka_url: str, client_id: str) -> None:
-        """Read the registry topic from its beginning, for ever; connects again when Kafka was away."""
+    async def follow(self, settings: Settings) -> None:
+        """Read the registry's topic, for ever; begins again when Kafka was away."""
         while True:
             try:
-                await self._read(kafka_url, client_id)
+                async with aclosing(follow(settings)) as snapshots:
+                    async for cards in snapshots:
+                        self.cards = dict(cards)
+                        self.loaded.set()
             except (KafkaError, OSError) as error:
                 log.info("waiting for the topic %s: %s", self._topics.models, error)
             except Exception:
                 # Whatever it was: without this table the ingress would go on with yesterday's models.
                 log.exception("reading the topic %s broke, beginning again", self._topics.models)
             await asyncio.sleep(RECONNECT_SECONDS)
-
-    async def _read(self, kafka_url: str, client_id: str) -> None:
-        topic = self._topics.models
-        consumer = AIOKafkaConsumer(
-            bootstrap_servers=kafka_url,
-            client_id=client_id,
-            group_id=None,
-            auto_offset_reset="earliest",
-            enable_auto_commit=False,
-        )
-        try:
-            await consumer.start()
-            if topic not in await consumer.topics():
-                raise KafkaError("it does not exist yet; `agon topics apply` creates it")
-            consumer.subscribe([topic])
-            ends: dict[TopicPartition, int] = {}
-            while True:
-                for records in (await consumer.getmany(timeout_ms=500)).values():
-                    for record in records:
-                        self._learn(record)
-                if not self.loaded.is_set():
-                    ends = ends or await consumer.end_offsets(consumer.assignment())
-                    if ends and all([await consumer.position(partition) >= end for partition, end in ends.items()]):
-                        self.loaded.set()
-        finally:
-            await consumer.stop()
-
-    def _learn(self, record: ConsumerRecord) -> None:
-        """One card; a record that is none is logged and passed over, because it must not stop the others."""
-        try:
-            if record.value is None:
-                self.cards.pop((record.key or b"").decode(), None)
-            else:
-                card = ModelCard.decode(record.value)
-                self.cards[card.model] = card
-        except (ValidationError, UnicodeDecodeError) as error:
-            log.warning("%s offset %d is no model card: %s", record.topic, record.offset, error)

@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.servers, pytest.mark.kill, pytest.mark.timeout(600)]
 
 BASE, POET, BARD = "tiny", "Org/poet", "bard"
 MESSAGES = [{"role": "user", "content": "hello there"}]
-TOKENS = 1200
+TOKENS = 800
 
 
 @pytest.fixture(scope="module")

@@ -246,10 +246,10 @@ async def test_a_worker_that_sleeps_beyond_its_lease_changes_nothing_that_a_clie
     kafka_url: str, redis_url: str, database_url: str, tmp_path: Path
 ) -> None:
     async with house(new_place(kafka_url, redis_url, tmp_path), database_url, workers=2) as made:
-        expected = (await made.stream(ASKS[1].body(tokens=1500))).text
+        expected = (await made.stream(ASKS[1].body(tokens=500))).text
         begun: set[str] = set()
         streams = [
-            asyncio.create_task(made.stream(ASKS[1].body(tokens=1500), lambda told: begun.add(told.request_id)))
+            asyncio.create_task(made.stream(ASKS[1].body(tokens=500), lambda told: begun.add(told.request_id)))
             for _ in range(8)
         ]
         await eventually("all streams have begun", lambda: len(begun) == 8, 30)

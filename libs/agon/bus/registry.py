@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import aclosing
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 from pydantic import ValidationError
 
 from agon.bus.clients import servers
@@ -18,6 +18,7 @@ from agon.settings import Settings
 _log = logging.getLogger(__name__)
 _READ_SECONDS = 30.0
 _POLL_MS = 500
+_ASSIGNMENT_SECONDS = 0.01
 
 
 def decide(mine: ModelCard, registered: ModelCard | None) -> bool:
@@ -40,10 +41,10 @@ def decide(mine: ModelCard, registered: ModelCard | None) -> bool:
 async def follow(settings: Settings) -> AsyncGenerator[Mapping[str, ModelCard]]:
     """The newest card of each model: as the topic stands now, then again whenever more has come.
 
-    Raises `KafkaError`.
+    Raises `KafkaError`, also where there is no such topic.
     """
+    topic = settings.topics.models
     consumer = AIOKafkaConsumer(
-        settings.topics.models,
         bootstrap_servers=servers(settings.kafka_url),
         client_id=settings.name,
         auto_offset_reset="earliest",
@@ -51,7 +52,12 @@ async def follow(settings: Settings) -> AsyncGenerator[Mapping[str, ModelCard]]:
     )
     cards: dict[str, ModelCard] = {}
     try:
-        await consumer.start()  # without a group it has all partitions from here on
+        await consumer.start()
+        if topic not in await consumer.topics():
+            raise UnknownTopicOrPartitionError(topic)
+        consumer.subscribe([topic])  # without a group it gets all partitions
+        while not consumer.assignment():  # noqa: ASYNC110  it comes with the next metadata, and nothing tells of it
+            await asyncio.sleep(_ASSIGNMENT_SECONDS)
         ends = await consumer.end_offsets(consumer.assignment())
         news = True
         while True:
@@ -61,7 +67,9 @@ async def follow(settings: Settings) -> AsyncGenerator[Mapping[str, ModelCard]]:
             for records in (await consumer.getmany(timeout_ms=_POLL_MS)).values():
                 news = True
                 for record in records:
-                    if (card := _card(record.value)) is not None:
+                    if record.value is None:
+                        cards.pop((record.key or b"").decode(errors="replace"), None)
+                    elif (card := _card(record.value)) is not None:
                         cards[card.model] = card
     finally:
         await consumer.stop()
@@ -104,9 +112,9 @@ async def publish(settings: Settings, producer: AIOKafkaProducer, card: ModelCar
     _log.info("%s is registered as %s", card.model, card.state)
 
 
-def _card(value: bytes | None) -> ModelCard | None:
+def _card(value: bytes) -> ModelCard | None:
     try:
-        return ModelCard.decode(value or b"")
+        return ModelCard.decode(value)
     except ValidationError:
         # Whoever wrote it, it is no card of a model of ours, and must stop nobody from starting.
         _log.warning("an unreadable record in the registry is passed over")

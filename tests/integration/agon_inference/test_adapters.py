@@ -78,7 +78,7 @@ async def test_an_answer_under_an_adapter_goes_on_at_another_worker(
 ) -> None:
     doomed = start_worker("w1", *spelled(folders))
     await client.reading("w1", model=BASE)
-    asked = [await ask(client, model, 5, 400) for model in (TUNED, BASE)]
+    asked = [await ask(client, model, 5, 150) for model in (TUNED, BASE)]
     for request_id in asked:
         await client.emitting(request_id, 5)
     doomed.kill()
@@ -86,7 +86,7 @@ async def test_an_answer_under_an_adapter_goes_on_at_another_worker(
     done = await client.completed(*asked, timeout=60)
     assert [one.attempt for one in done] == [2, 2], "it was killed in the middle"
     assert [one.choices[0].message.content for one in done] == [
-        calm(folders, adapter, 5, 400) for adapter in (TUNED, None)
+        calm(folders, adapter, 5, 150) for adapter in (TUNED, None)
     ]
 
 

@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.servers, pytest.mark.kill]
 
 MODEL = "tiny"
 MESSAGES = [{"role": "user", "content": "hello"}]
-WORDS = "([a-y]{2,4} ){90}[a-z]+;"
+WORDS = "([a-y]{2,4} ){40}[a-z]+;"
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +87,7 @@ async def test_guided_answers_with_stop_strings_and_log_probabilities_go_on_at_a
 ) -> None:
     doomed = start_worker("w1", f"{MODEL}={folder},dtype=float64")
     await client.reading("w1", model=MODEL, timeout=60)
-    fields = {"response_format": {"type": "regex", "pattern": WORDS}, "seed": 3, "max_tokens": 900, "logprobs": True}
+    fields = {"response_format": {"type": "regex", "pattern": WORDS}, "seed": 3, "max_tokens": 400, "logprobs": True}
     asked = [
         await client.ask(MODEL, **fields, n=2, repetition_penalty=1.1),
         await client.ask(MODEL, **fields, stop=["z", "qq"]),
@@ -98,7 +98,7 @@ async def test_guided_answers_with_stop_strings_and_log_probabilities_go_on_at_a
     start_worker("w2", f"{MODEL}={folder},dtype=float64")
     done = await client.completed(*asked, timeout=60)
     assert [one.attempt for one in done] == [2, 2], "it was killed in the middle"
-    params = {"guide": Guide.regex(WORDS), "seed": 3, "max_tokens": 900, "logprobs": 0}
+    params = {"guide": Guide.regex(WORDS), "seed": 3, "max_tokens": 400, "logprobs": 0}
     expected = [
         calm(folder, SamplingParams(**params, n=2, repetition_penalty=1.1)),
         calm(folder, SamplingParams(**params, stop=("z", "qq"))),

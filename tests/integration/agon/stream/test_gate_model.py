@@ -557,7 +557,7 @@ def test_the_gate_keeps_one_author_and_one_end_whatever_dies(redis_url: str) -> 
             run_state_machine_as_test(
                 lambda: GateMachine(runner, redis),
                 settings=settings(
-                    max_examples=120,
+                    max_examples=60,
                     stateful_step_count=40,
                     deadline=None,
                     database=None,
