@@ -39,7 +39,7 @@ up: setup ## Run the whole stack here until Ctrl-C; ARGS="--port 9000" goes to `
 	@exec $(BIN)/agon up $(ARGS)
 
 test: setup ## All tests, on real servers, two files at a time; ARGS="-k gate" goes to pytest.
-	@$(BIN)/pytest -n 2 --dist loadfile $(ARGS)
+	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: setup ## Style and types.
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
