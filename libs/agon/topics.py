@@ -99,7 +99,7 @@ class Keys:
     def limits(self, tenant: str, key_id: str) -> tuple[str, str, str, str]:
         """What an API key uses: hash of the last minute, hash and sorted set of what runs, string of all it spent."""
         stem = f"{self.prefix}lim:{{{tenant}/{key_id}}}"
-        return f"{stem}:window", f"{stem}:held", f"{stem}:leases", f"{stem}:spent"
+        return f"{stem}:minute", f"{stem}:held", f"{stem}:leases", f"{stem}:spent"
 
     def promise(self, tenant: str, key: str) -> str:
         """String: the request that a client's idempotency key stands for; `key` is its hash."""

@@ -18,7 +18,7 @@ from agon.api_keys import ApiKey, Limits
 from agon.errors import StreamLost
 from agon.messages import GenerationRequest, ModelCard, now
 from agon.stream.frames import End, body
-from agon.stream.limits import RateLimits
+from agon.stream.limits import RateLimits, Reserved
 from agon.stream.subscriber import Subscriber
 from agon_ingress.allowance import headers, need, refusal
 from agon_ingress.callers import Caller
@@ -31,6 +31,8 @@ Unheard = Sequence[tuple[GenerationRequest, int]]
 
 CLOSING = timedelta(seconds=10)
 """How long an engine may take to count an answer whose client has left."""
+_NO_BOUND = 2**53
+"""A budget that is never spent."""
 
 
 class Allowance:
@@ -75,21 +77,21 @@ class Allowances:
     async def reserve(
         self, caller: Caller, requests: Sequence[GenerationRequest], body_bytes: int, card: ModelCard
     ) -> Allowance:
-        """Raises `RateLimited` or `OutOfBudget` with what is left, and redis' errors."""
+        """Raises `RateLimited` or `OutOfBudget` with what is left, and redis' or asyncpg's errors."""
         key = caller.key
         if key is None or not key.limits.any:
             return UNLIMITED
         name, tokens = uuid.uuid4().hex, need(requests, body_bytes, card, self._unnamed)
-        reserved = await self._limits.reserve(key, name, tokens, self._keyring.spent(key))
+        reserved = await self._reserve(key, name, tokens)
         if reserved.refused is not None:
             raise refusal(key.limits, tokens, reserved)
         made = self._running[name] = Reservation(self, key, name, tokens, headers(key.limits, reserved))
         return made
 
     async def charge(self, key: ApiKey, tokens: int) -> None:
-        """Count tokens that were spent without a reservation that still holds. Raises redis' errors."""
-        name = uuid.uuid4().hex
-        await self._limits.reserve(replace(key, limits=Limits()), name, tokens, self._keyring.spent(key))
+        """Count tokens that were spent without a reservation that still holds. Raises the same errors."""
+        name, budget = uuid.uuid4().hex, None if key.limits.budget_tokens is None else _NO_BOUND
+        await self._reserve(replace(key, limits=Limits(budget_tokens=budget)), name, tokens)
         self._keyring.note_spent(key, await self._limits.settle(key, name, tokens))
 
     async def close(self, reservation: Reservation, tokens: int, unheard: Unheard) -> None:
@@ -108,6 +110,13 @@ class Allowances:
         task = asyncio.create_task(work, name="allowance")
         self._tasks.add(task)
         task.add_done_callback(self._ended)
+
+    async def _reserve(self, key: ApiKey, name: str, tokens: int) -> Reserved:
+        reserved = await self._limits.reserve(key, name, tokens, self._keyring.spent(key))
+        if reserved.refused == "unknown":  # Redis is new, or the key was not used for a day
+            spent = await self._keyring.read_spent(key)
+            reserved = await self._limits.reserve(key, name, tokens, spent, sure=True)
+        return reserved
 
     async def _count(self, request: GenerationRequest, seen: int) -> int:
         """What a request has cost, by its end: a detached one goes on to it, the others have been stopped."""

@@ -161,7 +161,9 @@ async def open_house(settings: IngressSettings, metrics: Metrics) -> AsyncIterat
             settings.probe_timeout,
         )
         allowances = await stack.enter_async_context(
-            Allowances(RateLimits(redis, settings.keys), keyring, subscriber, settings.reserved_tokens)
+            Allowances(
+                RateLimits(redis, settings.keys, settings.limit_lease), keyring, subscriber, settings.reserved_tokens
+            )
         )
         repeats = Repeats(
             redis, settings.keys, most_bytes=settings.idempotency_bytes, most=settings.idempotency_answers

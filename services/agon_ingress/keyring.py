@@ -89,6 +89,11 @@ class Keyring:
         """Tokens that the key has spent as far as is known here; never too many."""
         return self._spent.get(key.key_id, key.spent_tokens)
 
+    async def read_spent(self, key: ApiKey) -> int:
+        """The same, as all processes have written it down by now. Raises asyncpg's errors."""
+        self.note_spent(key, await api_keys.spent(self._pool, key.key_id))
+        return self.spent(key)
+
     def note_spent(self, key: ApiKey, tokens: int) -> None:
         """So many are spent in all."""
         self._used.add(key.key_id)

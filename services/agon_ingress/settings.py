@@ -35,6 +35,8 @@ class IngressSettings(Settings):
     """Such answers that are kept at once, of all ingresses; the oldest go."""
     reserved_tokens: Annotated[int, Field(ge=1)] = 1024
     """Of a key with limits, so many tokens are reserved for an answer whose request names no most."""
+    limit_lease: Annotated[timedelta, Field(ge=timedelta(milliseconds=100))] = timedelta(seconds=20)
+    """What an ingress that was killed had reserved of its keys' limits comes back after so long."""
 
     max_body_bytes: Annotated[int, Field(ge=1024)] = 8 * MIB
     """The largest HTTP body that is read; a larger one is answered 413 before it is taken in."""

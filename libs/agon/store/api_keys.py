@@ -89,6 +89,12 @@ async def note_use(connection: Connection, used: Mapping[str, tuple[datetime, in
     return {row["key_id"]: row["spent_tokens"] for row in rows}
 
 
+async def spent(connection: Connection, key_id: str) -> int:
+    """Tokens that a key has spent in all, as far as it was noted."""
+    found: int | None = await connection.fetchval("SELECT spent_tokens FROM agon.api_keys WHERE key_id = $1", key_id)
+    return found or 0
+
+
 def _found(row: Mapping[str, Any] | None, key_id: str) -> ApiKey:
     if row is None:
         raise NotFound(f"there is no key {key_id} that could be changed: `agon keys list` shows them")

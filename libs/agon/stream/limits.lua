@@ -1,17 +1,20 @@
 -- What a key uses: reserved before the work, settled after it, given back where nobody settles. On Redis' own time.
 --
--- KEYS: window (hash: requests and tokens of each second), held (hash: tokens that each running request may need, and
+-- KEYS: minute (hash: `r` requests and `t` tokens of the last minute, `r1700000000` and `t1700000000` those of a second,
+-- and `at`, the second until which what is too old was taken off), held (hash: tokens that each running request may need, and
 -- their sum), leases (sorted set: running requests by the ms at which they are given up), spent (string: tokens in all).
 -- ARGV[1] is the command:
---   'reserve', id, tokens, lease ms, known to be spent, requests per minute, tokens per minute, concurrency, budget
---       (a limit of -1 is none) -> { refused by '' | 'concurrency' | 'budget' | 'requests' | 'tokens', ms to wait,
+--   'reserve', id, tokens, lease ms, known to be spent, requests per minute, tokens per minute, concurrency, budget,
+--       1 where what is known is all (a limit of -1 is none)
+--       -> { refused by '' | 'unknown' | 'concurrency' | 'budget' | 'requests' | 'tokens', ms to wait,
 --        requests left, ms until all are, tokens left, ms until all are, spent, tokens that others hold }
+--       'unknown': there is a budget, and nobody has said yet how much of it is spent
 --   'renew', lease ms, id, tokens, id, tokens, ... -> 0
 --   'settle', id, tokens -> spent
 -- Each may be repeated: what was done already is not done again.
 
-local window, held, leases, spent = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local SECONDS = 60 -- of the window
+local minute, held, leases, spent = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local SECONDS = 60 -- of a minute
 local SUM = 'sum' -- the field of `held` that is no request's
 local DAY = 86400
 
@@ -50,50 +53,74 @@ local function heal()
     end
 end
 
--- The last minute: by kind ('r', 't') the sum of its amounts, the newest second that has any, and all of them by second.
--- What is older goes.
-local function used()
-    local sums, newest, amounts = { r = 0, t = 0 }, { r = 0, t = 0 }, { r = {}, t = {} }
-    local all = redis.call('HGETALL', window)
-    for i = 1, #all, 2 do
-        local name, amount = all[i], tonumber(all[i + 1])
-        local kind, at = string.sub(name, 1, 1), tonumber(string.sub(name, 2))
-        if at <= second - SECONDS then
-            redis.call('HDEL', window, name)
-        elseif amount > 0 then
-            sums[kind] = sums[kind] + amount
-            amounts[kind][at] = amount
-            if at > newest[kind] then
-                newest[kind] = at
+-- Take off what has become too old since the last look: where there is much to do, a second now and then.
+local function forget()
+    local at = tonumber(redis.call('HGET', minute, 'at') or second)
+    local old = {}
+    for s = at - SECONDS + 1, math.min(second - SECONDS, at) do
+        old[#old + 1], old[#old + 2] = 'r' .. s, 't' .. s
+    end
+    if #old > 0 then
+        local amounts = redis.call('HMGET', minute, unpack(old))
+        for i = 1, #old do
+            if amounts[i] then
+                redis.call('HINCRBY', minute, string.sub(old[i], 1, 1), -tonumber(amounts[i]))
             end
         end
+        redis.call('HDEL', minute, unpack(old))
     end
-    return sums, newest, amounts
+    if second >= at then
+        redis.call('HSET', minute, 'at', second)
+        redis.call('EXPIRE', minute, SECONDS)
+    end
 end
 
--- The ms until what was used in this second is a minute old; 0 where nothing was.
+local function count(kind, at, amount)
+    redis.call('HINCRBY', minute, kind .. at, amount)
+    return redis.call('HINCRBY', minute, kind, amount)
+end
+
+-- The ms until what was used in this second is a minute old.
 local function until_old(at)
-    return at == 0 and 0 or math.max((at + SECONDS) * 1000 - ms, 0)
+    return math.max((at + SECONDS) * 1000 - ms, 0)
 end
 
--- The ms until so much of a minute's amounts is old.
-local function until_past(amounts, amount)
+-- The ms until so much of the minute is old.
+local function until_past(kind, amount)
+    local names = {}
     for at = second - SECONDS + 1, second do
-        amount = amount - (amounts[at] or 0)
+        names[#names + 1] = kind .. at
+    end
+    for i, used in ipairs(redis.call('HMGET', minute, unpack(names))) do
+        amount = amount - tonumber(used or 0)
         if amount <= 0 then
-            return until_old(at)
+            return until_old(second - SECONDS + i)
         end
     end
     return SECONDS * 1000
 end
 
-local function reserve(id, tokens, lease, known, requests, per_minute, concurrency, budget)
+-- What is left of a limit, and the ms until all of it is; `newest` is the second in which something was used last.
+local function left(limit, used, newest)
+    return math.max(limit - used, 0), used > 0 and until_old(newest) or 0
+end
+
+local function reserve(id, tokens, lease, known, requests, per_minute, concurrency, budget, sure)
+    local noted = tonumber(redis.call('GET', spent) or -1)
+    if noted < 0 and budget >= 0 and sure == 0 then
+        return { 'unknown', 0, 0, 0, 0, 0, 0, 0 }
+    end
     heal()
-    if tonumber(redis.call('GET', spent) or -1) < known then
+    if noted < known then
         redis.call('SET', spent, known, 'EX', DAY)
     end
-    local total = tonumber(redis.call('GET', spent))
-    local sums, newest, amounts = used()
+    local total = math.max(noted, known)
+    local used_r, used_t, newest = 0, 0, 0
+    if requests >= 0 or per_minute >= 0 then
+        forget()
+        local found = redis.call('HMGET', minute, 'r', 't', 'newest')
+        used_r, used_t, newest = tonumber(found[1] or 0), tonumber(found[2] or 0), tonumber(found[3] or 0)
+    end
     local again = redis.call('HEXISTS', held, id) == 1 -- this very call, sent again because its reply was lost
     local others = tonumber(redis.call('HGET', held, SUM) or 0)
     local refused, wait = '', 0
@@ -102,25 +129,21 @@ local function reserve(id, tokens, lease, known, requests, per_minute, concurren
             refused, wait = 'concurrency', 1000
         elseif budget >= 0 and total + others + tokens > budget then
             refused = 'budget'
-        elseif requests >= 0 and sums.r + 1 > requests then
-            refused, wait = 'requests', until_past(amounts.r, sums.r + 1 - requests)
-        elseif per_minute >= 0 and sums.t + tokens > per_minute then
-            refused, wait = 'tokens', until_past(amounts.t, sums.t + tokens - per_minute)
+        elseif requests >= 0 and used_r + 1 > requests then
+            refused, wait = 'requests', until_past('r', used_r + 1 - requests)
+        elseif per_minute >= 0 and used_t + tokens > per_minute then
+            refused, wait = 'tokens', until_past('t', used_t + tokens - per_minute)
         else
-            redis.call('HINCRBY', window, 'r' .. second, 1)
-            redis.call('HINCRBY', window, 't' .. second, tokens)
-            redis.call('EXPIRE', window, SECONDS)
+            if requests >= 0 or per_minute >= 0 then
+                used_r, used_t, newest = count('r', second, 1), count('t', second, tokens), second
+                redis.call('HSET', minute, 'newest', newest)
+            end
             hold(id, second, tokens, lease)
-            sums.r, sums.t = sums.r + 1, sums.t + tokens
-            newest.r, newest.t = second, second
         end
     end
-    return {
-        refused, wait,
-        math.max(requests - sums.r, 0), until_old(newest.r),
-        math.max(per_minute - sums.t, 0), until_old(newest.t),
-        total, others,
-    }
+    local requests_left, requests_reset = left(requests, used_r, newest)
+    local tokens_left, tokens_reset = left(per_minute, used_t, newest)
+    return { refused, wait, requests_left, requests_reset, tokens_left, tokens_reset, total, others }
 end
 
 local function renew(lease)
@@ -139,9 +162,9 @@ end
 local function settle(id, tokens)
     local at, reserved = let_go(id)
     if at then
-        if at > second - SECONDS then
-            redis.call('HINCRBY', window, 't' .. at, tokens - reserved)
-            redis.call('EXPIRE', window, SECONDS)
+        if at > second - SECONDS and redis.call('HEXISTS', minute, 't' .. at) == 1 then
+            count('t', at, tokens - reserved)
+            redis.call('EXPIRE', minute, SECONDS)
         end
         redis.call('INCRBY', spent, tokens)
         redis.call('EXPIRE', spent, DAY)
@@ -151,10 +174,10 @@ end
 
 if ARGV[1] == 'reserve' then
     local n = {}
-    for i = 3, 9 do
+    for i = 3, 10 do
         n[i] = tonumber(ARGV[i])
     end
-    return reserve(ARGV[2], n[3], n[4], n[5], n[6], n[7], n[8], n[9])
+    return reserve(ARGV[2], n[3], n[4], n[5], n[6], n[7], n[8], n[9], n[10])
 elseif ARGV[1] == 'renew' then
     return renew(tonumber(ARGV[2]))
 end

@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 from agon.api_keys import ApiKey
 from agon.topics import Keys
 
-Refusal = Literal["concurrency", "budget", "requests", "tokens"]
+Refusal = Literal["unknown", "concurrency", "budget", "requests", "tokens"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,19 +40,20 @@ class Reserved:
 class RateLimits:
     """See the module. Holds no state. All calls may be repeated; they raise redis' errors."""
 
-    def __init__(self, redis: Redis, keys: Keys, lease: timedelta = timedelta(seconds=20)) -> None:
+    def __init__(self, redis: Redis, keys: Keys, lease: timedelta) -> None:
         self.lease = lease
         self._lease_ms = int(lease / timedelta(milliseconds=1))
         self._keys = keys
         self._script = redis.register_script(files("agon.stream").joinpath("limits.lua").read_text(encoding="utf-8"))
 
-    async def reserve(self, key: ApiKey, request_id: str, tokens: int, spent: int) -> Reserved:
+    async def reserve(self, key: ApiKey, request_id: str, tokens: int, spent: int, *, sure: bool = False) -> Reserved:
         """Take a place for a request that may need so many tokens, or be told why not. `spent`: what the key is known
-        to have spent in all; counts where Redis has forgotten it."""
+        to have spent in all; counts where Redis has forgotten it. Of a key with a budget that is refused as `unknown`
+        until somebody is `sure` that it is all."""
         limits = key.limits
         most = (limits.requests_per_minute, limits.tokens_per_minute, limits.concurrency, limits.budget_tokens)
         given = (-1 if limit is None else limit for limit in most)
-        reply = await self._call(key, "reserve", request_id, tokens, self._lease_ms, spent, *given)
+        reply = await self._call(key, "reserve", request_id, tokens, self._lease_ms, spent, *given, int(sure))
         refused, wait, requests, requests_reset, left, reset, total, held = reply
         return Reserved(
             refused=refused.decode() or None,
