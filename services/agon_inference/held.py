@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from agon.backends import Admitted, Finished, Scored, Tokens
+from agon.dialects import may_turn
 from agon.errors import AgonError, Cancelled, EngineFailed, Expired
 from agon.messages import GenerationRequest, Status
 from agon.stream.frames import Admission, Delta, End
@@ -93,11 +94,12 @@ class Held:
             self.pending.append(Entry(event.choice, event.at, delta))
 
     def _merge(self, event: Tokens) -> bool:
-        """Join the newest unsent entry of this choice: while the gate is busy, frames get longer instead of more."""
+        """Join the newest unsent entry of this choice: while the gate is busy, frames get longer instead of more. Not
+        where reasoning ends, so that its tokens can be counted, and are the same number however busy the gate was."""
         for index in range(len(self.pending) - 1, max(self.sent, len(self.pending) - len(self.positions)) - 1, -1):
             entry = self.pending[index]
             if entry.choice == event.choice and isinstance(entry.body, Delta):
-                if entry.body.finish_reason is not None:
+                if entry.body.finish_reason is not None or may_turn(entry.body.text):
                     return False
                 self.pending[index] = Entry(entry.choice, entry.at, _joined(entry.body, event))
                 return True

@@ -49,7 +49,7 @@ class Usage(Told):
     total_tokens: int
     prompt_tokens_details: PromptTokensDetails
     completion_tokens_details: CompletionTokensDetails | None = Field(default=None, exclude_if=absent)
-    """Only of models that reason. Counted by pieces of the stream, the one that ends the reasoning as a whole."""
+    """Only of models that reason: their tokens up to the one that ends the reasoning."""
 
 
 class ErrorObject(Told):

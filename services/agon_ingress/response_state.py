@@ -12,6 +12,7 @@ from agon_ingress.response_events import ResponseEvent
 from agon_ingress.response_items import Item, Items, read_items
 from agon_ingress.response_telling import ResponseMachine
 from agon_ingress.response_types import Response
+from agon_ingress.retelling import final_of
 from agon_ingress.telling import Speech
 
 
@@ -62,18 +63,3 @@ def items(row: ResponseRow, response: Response) -> Items:
     """What it adds to a conversation: its input, then its output."""
     output: tuple[Item, ...] = response.output
     return (*read_items(row.items), *output)
-
-
-def final_of(end: GenerationCompleted) -> End:
-    """The final frame that its worker wrote."""
-    usage, error = end.usage, end.error
-    return End(
-        end.status,
-        usage.prompt_tokens,
-        usage.completion_tokens,
-        usage.cached_tokens,
-        end.timings.finished_at.timestamp(),
-        None if error is None else error.message,
-        None if error is None else error.type,
-        None if error is None else error.code,
-    )

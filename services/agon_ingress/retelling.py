@@ -30,8 +30,18 @@ def retell(whole: Whole, completions: Sequence[GenerationCompleted], choices: in
 
 def end_of(completion: GenerationCompleted) -> End:
     """How it ended. Raises the error of one that did not finish."""
+    end = final_of(completion)
+    if completion.status != "finished":
+        raise from_end(end)
+    if completion.text_omitted:
+        raise GenerationError("The answer was too large to be kept.", code="answer_too_large")
+    return end
+
+
+def final_of(completion: GenerationCompleted) -> End:
+    """The final frame that its worker wrote."""
     usage, error = completion.usage, completion.error
-    end = End(
+    return End(
         completion.status,
         usage.prompt_tokens,
         usage.completion_tokens,
@@ -39,11 +49,6 @@ def end_of(completion: GenerationCompleted) -> End:
         completion.timings.finished_at.timestamp(),
         *(() if error is None else (error.message, error.type, error.code)),
     )
-    if completion.status != "finished":
-        raise from_end(end)
-    if completion.text_omitted:
-        raise GenerationError("The answer was too large to be kept.", code="answer_too_large")
-    return end
 
 
 def _deltas(completion: GenerationCompleted) -> Iterator[tuple[int, Delta]]:

@@ -13,7 +13,7 @@ The same reader makes a stream's deltas, a whole answer and the record on Kafka,
 """
 
 from agon.dialects.pieces import Arguments, Call, Piece, Reasoning, Spoken, Text, call_id, fold
-from agon.dialects.reader import Reader
+from agon.dialects.reader import Reader, may_turn
 from agon.dialects.recognise import ReasoningStyle, ToolFormat, reasoning_style, tool_format
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "ToolFormat",
     "call_id",
     "fold",
+    "may_turn",
     "reasoning_style",
     "tool_format",
 ]

@@ -31,7 +31,7 @@ class Reader:
     ) -> None:
         self.calls = 0
         self.reasoning_tokens = 0
-        """Counted by what is fed: a piece that ends the reasoning counts as a whole."""
+        """Counted by what is fed: a piece that ends the reasoning counts as a whole. `may_turn` says where to cut."""
         self._reader = _READERS[tools](frozenset(offered)) if tools and offered else None
         self._thinking = reasoning == "think_open"
         self._undecided = reasoning == "think"
@@ -102,6 +102,12 @@ class Reader:
         pieces = self._reader.feed(text)
         self.calls = self._reader.count
         return pieces
+
+
+def may_turn(text: str) -> bool:
+    """Whether reasoning may have just begun or ended with this piece, by what can be seen of its tag."""
+    end = text.rstrip(SPACE)[-len(_OPEN) :]
+    return bool(end) and (_OPEN.endswith(end) or _CLOSE.endswith(end))
 
 
 def _certain(thought: str) -> int:

@@ -5,8 +5,11 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from agon.backends import Admitted, Finished, Scored, Tokens
+from agon.dialects import Reader
 from agon.engine.events import TokenLogprob
 from agon.errors import AgonError, Cancelled, Expired, InvalidRequest
 from agon.messages import GenerationRequest
@@ -58,6 +61,21 @@ def test_tokens_that_wait_for_the_gate_are_joined_by_choice() -> None:
     for event in (tokens(0, 1), tokens(0, 5, choice=1), tokens(1, 2), tokens(1, 6, choice=1)):
         one.add(event)
     assert bodies(one) == [Delta((1, 2), "ab"), Delta((5, 6), "ef")]
+
+
+PIECES = ("<", "think", ">", "\n", "So ", "a>b", ".", "</", "think", ">\n", "Yes", ".")
+
+
+@given(st.lists(st.booleans(), min_size=len(PIECES), max_size=len(PIECES)))
+def test_the_tokens_of_reasoning_are_as_many_however_busy_the_gate_is(busy: list[bool]) -> None:
+    one, reader = held(), Reader(reasoning="think")
+    for at, piece in enumerate(PIECES):
+        one.add(Tokens(KEY, 0, at, (at,), piece))
+        if at == len(PIECES) - 1 or not busy[at]:
+            for delta in bodies(one):
+                reader.feed(delta.text, len(delta.token_ids))
+            one.accepted()
+    assert reader.reasoning_tokens == len(PIECES) - len(("<", "think", ">")) - len(("Yes", "."))
 
 
 def test_log_probabilities_are_joined_like_their_tokens_and_the_prompts_come_first() -> None:
