@@ -91,7 +91,7 @@ class ScriptedBackend:
             description="A script, not a model.",
             context_length=self._options.context,
             tool_format="hermes",
-            reasoning="think" if self._options.reasoning is not None else None,
+            reasoning="think" if self._options.reasoning is not None or self._options.steered else None,
             created_at=now(),
         )
 

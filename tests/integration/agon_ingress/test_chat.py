@@ -107,6 +107,18 @@ async def test_what_the_workers_get(ingress: Ingress, worker: FakeWorker) -> Non
     assert not request.detached
 
 
+async def test_a_script_goes_along_in_test_mode_alone(
+    ingress: Ingress, worker: FakeWorker, make_settings: MakeSettings
+) -> None:
+    async with serving(make_settings(test_mode=True)) as testing:
+        await eventually(testing.serves)
+        for one in (ingress, testing):
+            await one.client.chat.completions.create(
+                model=MODEL, messages=MESSAGES, extra_headers={"x-agon-script": "text=Hi"}
+            )
+    assert [telling.request.metadata for telling in worker.tellings] == [{}, {"agon-script": "text=Hi"}]
+
+
 async def test_a_seed_that_was_given_is_kept(ingress: Ingress, worker: FakeWorker) -> None:
     await ingress.client.chat.completions.create(model=MODEL, messages=MESSAGES, seed=-5)
     assert worker.tellings[0].request.seed == -5
