@@ -77,7 +77,11 @@ def api(
     worker = WorkerProcess(place, "worker-api", MODELS)
     port = free_port()
     environment = place.environment(
-        AGON_HTTP_PORT=str(port), AGON_POSTGRES_URL=database, AGON_TEST_MODE="true", AGON_NAME="ingress-api"
+        AGON_HTTP_PORT=str(port),
+        AGON_POSTGRES_URL=database,
+        AGON_TEST_MODE="true",
+        AGON_SESSION_SECRET="of these tests",
+        AGON_NAME="ingress-api",
     )
     with (place.folder / "services.log").open("wb") as log:
         services = [
