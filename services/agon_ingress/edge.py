@@ -1,5 +1,6 @@
-"""The outermost layer of the HTTP server: request ids, the body limit, and no exception without an answer."""
+"""The outermost layer of the HTTP server: request ids, the body limit, HEAD, and no exception without an answer."""
 
+import contextlib
 import logging
 import re
 import time
@@ -23,7 +24,7 @@ class Edge:
     """ASGI middleware. A route finds the id of its request as `request.state.request_id` (32 hex digits); clients get
     it as `x-request-id: req_...`, beside their own `x-client-request-id` if they sent one.
 
-    A body has at most `max_body_bytes`, unless its path is one of the `larger`."""
+    A body has at most `max_body_bytes`, unless its path is one of the `larger`. HEAD gets the head of GET."""
 
     def __init__(
         self, app: ASGIApp, *, max_body_bytes: int, metrics: Metrics, larger: Mapping[str, int] | None = None
@@ -41,6 +42,9 @@ class Edge:
         request_id = uuid.uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
         given = dict(scope["headers"])
+        method = scope["method"]
+        if method == "HEAD":
+            scope = {**scope, "method": "GET"}
         most = self._larger.get(scope["path"], self._max_body_bytes)
         status = 0
         taken = 0
@@ -55,6 +59,9 @@ class Edge:
 
         async def named_send(message: Message) -> None:
             nonlocal status
+            if method == "HEAD" and message["type"] == "http.response.body":
+                await send({"type": "http.response.body"})
+                raise ClientDisconnect  # who makes the body, perhaps for ever, need not
             if message["type"] == "http.response.start":
                 status = message["status"]
                 extra = [
@@ -79,9 +86,10 @@ class Edge:
             if status:
                 log.exception("req_%s broke after its answer had begun", request_id)
             else:
-                await error_response(from_exception(error))(scope, receive, named_send)
+                with contextlib.suppress(ClientDisconnect):
+                    await error_response(from_exception(error))(scope, receive, named_send)
         finally:
-            self._requests.labels(_method(scope), _route(scope), status or 499).inc()
+            self._requests.labels(_counted(method), _route(scope), status or 499).inc()
 
 
 def _too_large(most: int) -> TooLarge:
@@ -102,11 +110,9 @@ def _refuse_encoding(headers: dict[bytes, bytes]) -> None:
         raise error
 
 
-def _method(scope: Scope) -> str:
+def _counted(method: str) -> str:
     """Bounded: a client can make up methods, but not label values."""
-    return (
-        scope["method"] if scope["method"] in {"GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"} else "other"
-    )
+    return method if method in {"GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"} else "other"
 
 
 def _route(scope: Scope) -> str:

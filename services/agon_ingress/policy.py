@@ -60,7 +60,7 @@ def refusals_as_text(parts: list[Any], kind: str) -> list[Any]:
 
 
 @cache
-def fates(kind: type[Asked]) -> Mapping[str, Fate]:
+def fates(kind: type[BaseModel]) -> Mapping[str, Fate]:
     """Every field that a request knows, by the name it has in JSON."""
     found: dict[str, Fate] = {}
     for name, field in kind.model_fields.items():
@@ -72,7 +72,7 @@ def fates(kind: type[Asked]) -> Mapping[str, Fate]:
 
 
 @cache
-def refusals(kind: type[Asked]) -> Mapping[str, Refused]:
+def refusals(kind: type[BaseModel]) -> Mapping[str, Refused]:
     """The marks of what is refused, by name."""
     return {
         field.alias or name: mark

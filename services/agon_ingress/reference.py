@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from fastapi.routing import APIRoute
-from pydantic import SecretStr
+from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from agon.settings import MIB, Settings
 from agon_ingress.absent import router as absent
 from agon_ingress.app import ROUTERS
-from agon_ingress.policy import Asked, fates, refusals
+from agon_ingress.file_types import NewFile
+from agon_ingress.policy import fates, refusals
 from agon_ingress.routes import ENDPOINTS
 from agon_ingress.settings import IngressSettings
 
@@ -43,14 +44,24 @@ def endpoints() -> Iterator[str]:
                 yield f"| `{', '.join(sorted(route.methods or ()))} {route.path}` | {about} |"
 
 
-def fields() -> Iterator[str]:
-    """A table for each endpoint that asks a model."""
+def bodies() -> Iterator[tuple[str, type[BaseModel]]]:
+    """What is posted to `/v1`, by its path: first where a model is asked."""
     for endpoint in ENDPOINTS:
-        yield f"### `POST {endpoint.path}`"
+        yield endpoint.path, endpoint.asks
+    yield "/v1/files", NewFile
+    for router in ROUTERS:
+        for route in router.routes:
+            if isinstance(route, APIRoute) and (kind := getattr(route.endpoint, "takes", None)) is not None:
+                yield route.path, kind
+
+
+def fields() -> Iterator[str]:
+    """A table for each of them."""
+    for path, kind in bodies():
+        yield f"### `POST {path}`"
         yield ""
         yield "| field | | |"
         yield "|---|---|---|"
-        kind: type[Asked] = endpoint.asks
         for name, field in kind.model_fields.items():
             yield f"| `{name}` | {_FATES[fates(kind)[name]]} | {_note(kind, name, field)} |"
         yield ""
@@ -66,7 +77,7 @@ def settings() -> Iterator[str]:
             yield f"| `AGON_{name.upper()}` | {_shown(field.default)} | {_line(field.description)} |"
 
 
-def _note(kind: type[Asked], name: str, field: FieldInfo) -> str:
+def _note(kind: type[BaseModel], name: str, field: FieldInfo) -> str:
     if (refusal := refusals(kind).get(name)) is not None:
         taken = ", ".join(f"`{value!r}`".replace("'", '"').replace("False", "false") for value in refusal.neutral)
         return " ".join(filter(None, (f"{taken} is taken." if taken else "", refusal.why)))

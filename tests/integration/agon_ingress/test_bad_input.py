@@ -60,6 +60,23 @@ async def test_every_error_is_an_envelope(make_settings: MakeSettings, worker: F
             assert (status == 405) == ("allow" in answer.headers)
 
 
+async def test_head_is_answered_with_the_head_of_get_and_no_body(ingress: Ingress) -> None:
+    async with httpx.AsyncClient(base_url=ingress.url) as client:
+        for path, status in (
+            ("/", 200),
+            ("/v1/models", 200),
+            ("/v1/nothing", 404),
+            (CHAT, 200),
+            ("/v1/embeddings", 405),
+        ):
+            got, head = await client.get(path), await client.head(path)
+            assert (head.status_code, head.content) == (got.status_code, b"") == (status, b""), path
+            for name in ("content-type", "content-length"):
+                assert head.headers[name] == got.headers[name]
+        async with asyncio.timeout(10):  # a stream that never ends is not waited for
+            assert (await client.head("/arena/leaderboard/stream")).headers["content-type"].startswith("text/event-")
+
+
 async def test_a_streamed_body_is_cut_off_at_the_limit(make_settings: MakeSettings, worker: FakeWorker) -> None:
     async with serving(make_settings(max_body_bytes=10_000)) as ingress:
         reader, writer = await asyncio.open_connection("127.0.0.1", ingress.port)
@@ -220,6 +237,24 @@ async def test_a_body_that_never_ends_is_not_waited_for(make_settings: MakeSetti
             head = await reader.readuntil(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 408 ")
         writer.close()
+
+
+async def test_so_many_files_are_taken_in_at_once_each_in_its_time(make_settings: MakeSettings) -> None:
+    settings = make_settings(max_uploads=1, upload_timeout=2, probe_timeout=30)
+    async with serving(settings) as ingress, httpx.AsyncClient(base_url=ingress.url) as client:
+        await eventually(lambda: ingress.house.health.problems["postgres"] is None)
+        reader, writer = await asyncio.open_connection("127.0.0.1", ingress.port)
+        kind = "content-length: 1000\r\ncontent-type: multipart/form-data; boundary=b"
+        writer.write(f"POST /v1/files HTTP/1.1\r\nhost: x\r\n{kind}\r\n\r\n--b".encode())
+        await eventually(lambda: ingress.house.uploads == 1)
+        form: Any = {"files": {"file": b"x"}, "data": {"purpose": "user_data"}}
+        refused = await client.post("/v1/files", **form)
+        assert check_envelope(refused, 429)["code"] == "rate_limit_exceeded"
+        async with asyncio.timeout(15):
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 408 ")
+        writer.close()
+        await eventually(lambda: ingress.house.uploads == 0)
+        assert (await client.post("/v1/files", **form)).status_code == 200
 
 
 async def test_a_client_that_leaves_while_it_sends_is_no_error(

@@ -185,12 +185,17 @@ async def test_a_batch_ends_where_the_budget_of_its_key_does(opened: Any) -> Non
 
 
 async def test_what_is_not_done_when_the_window_ends_has_expired(opened: Any) -> None:
-    async with opened(batch_window=timedelta(seconds=6), batch_cancel_timeout=timedelta(seconds=3)) as house:
-        batch = await ended(house.ingress.client, "script", "slow")
+    limits = {"batch_window": timedelta(seconds=6), "batch_cancel_timeout": timedelta(seconds=3)}
+    async with opened(**limits, max_batch_in_flight=2) as house:
+        batch = await ended(house.ingress.client, "script", "slow", "slow", "script")
         assert batch.status == "expired"
         assert [line["custom_id"] for line in await told(house.ingress.client, batch.output_file_id)] == ["0"]
-        (error,) = await told(house.ingress.client, batch.error_file_id)
-        assert (error["custom_id"], error["error"]["code"]) == ("1", "batch_expired")
+        errors = await told(house.ingress.client, batch.error_file_id)
+        assert [(error["custom_id"], error["error"]["code"]) for error in errors] == [
+            (number, "batch_expired") for number in "123"
+        ]
+        # The last line never went out: two were under way, which is the most.
+        assert await house.connection.fetchval("SELECT count(*) FROM agon.requests") == 3
 
 
 async def test_limits_of_files_at_the_bound_and_beyond(opened: Any) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from agon.stream.repeats import Repeats
 from integration.agon_ingress.conftest import (
     MODEL,
     FakeWorker,
@@ -152,6 +153,16 @@ async def test_what_is_kept_is_bounded_and_what_is_gone_is_never_answered_anew(
     gone = await two.ask(two.one, "k-0")
     assert (gone.status_code, gone.json()["error"]["code"]) == (409, "answer_gone")
     assert len(worker.tellings) == 3
+
+
+async def test_of_an_answer_that_is_too_large_nothing_is_kept(two: Two, worker: FakeWorker) -> None:
+    await two.ask(two.one, "k")
+    name, house = (await worker.telling()).request.request_id, two.one.house
+    size = int(await house.redis.hget(house.settings.keys.owner("default", name), "bytes"))
+    for most in (size - 1, size):
+        repeats = Repeats(house.redis, house.settings.keys, most_bytes=most, most=9)
+        await repeats.keep("default", name, timedelta(minutes=1))
+        assert bool(await repeats.kept("default", name)) == (most == size)
 
 
 async def _eventually_kept(two: Two, request_id: str) -> None:
