@@ -5,6 +5,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import deepcopy
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -35,10 +36,10 @@ class Threads:
 
     lost = None
 
-    def __init__(self, family: str, dtype: torch.dtype, meeting: Path, limits: Limits, size: int = 2) -> None:
+    def __init__(self, model: Any, meeting: Path, limits: Limits, size: int = 2) -> None:
         self._told: list[SimpleQueue[Any]] = [SimpleQueue() for _ in range(size - 1)]
         shards = [Shard(rank, size) for rank in range(size)]
-        self.model, *others = (LanguageModel(make_hf_model(family, dtype), shard) for shard in shards)
+        self.model, *others = (LanguageModel(deepcopy(model), shard) for shard in shards)
         self._threads = [
             threading.Thread(target=self._compute, args=(shard, Runner(model, limits), meeting, told), daemon=True)
             for shard, model, told in zip(shards[1:], others, self._told, strict=True)
@@ -66,24 +67,44 @@ class Threads:
             thread.join()
 
 
+@contextmanager
+def shared_out(model: Any, folder: Path, limits: Limits) -> Iterator[Engine]:
+    ranks = Threads(model, folder / "meeting", limits)
+    try:
+        yield Engine(ranks.model, Tokenizer(make_hf_tokenizer()), limits, ranks)  # type: ignore[arg-type]
+    finally:
+        ranks.close()
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_family_says_the_same_when_two_share_it(family: str, tmp_path: Path) -> None:
     shape: dict[str, Any] = {"page_size": 4, "max_batch_tokens": 29, "max_sequences": 3}
     limits = Limits(**shape)
     # Products of experts are in 32 bits at the most.
     dtype = torch.float32 if family in ("mixtral", "olmoe", "qwen3_moe") else torch.float64
-    ranks = Threads(family, dtype, tmp_path / "meeting", limits)
     whole = make_engine(family, dtype, **shape)
-    try:
-        shared = Engine(ranks.model, Tokenizer(make_hf_tokenizer()), limits, ranks)  # type: ignore[arg-type]
+    with shared_out(make_hf_model(family, dtype), tmp_path, limits) as shared:
         answers, expected = (engine.generate(PROMPTS, GREEDY) for engine in (shared, whole))
-    finally:
-        ranks.close()
     assert [answer.token_ids for answer in answers] == [answer.token_ids for answer in expected]
     assert shared.model.parameters == whole.model.parameters
     assert sum(p.numel() for p in shared.model._model.parameters()) < 0.75 * whole.model.parameters
     heads = [engine._runner.cache.keys[0].shape[0] for engine in (shared, whole)]
     assert heads[0] == (heads[1] if family in ("phi3", "olmo2", "olmoe") else heads[1] // 2)
+
+
+def test_a_nan_fails_its_request_and_leaves_nothing_behind_in_anybodys_pages(tmp_path: Path) -> None:
+    poison = 301
+    model = make_hf_model("llama")
+    with torch.no_grad():
+        model.get_input_embeddings().weight[poison] = float("nan")
+    limits = Limits(page_size=4, max_batch_tokens=29, max_sequences=3)
+    expected = make_engine().generate(PROMPTS, GREEDY)
+    with shared_out(model, tmp_path, limits) as engine:
+        for _ in range(2):
+            told = run(engine, Request("bad", [5, 6, poison, 7] * 8, GREEDY))
+            assert isinstance(told["bad"][-1], Failed)
+            answers = engine.generate(PROMPTS, GREEDY)
+            assert [answer.token_ids for answer in answers] == [answer.token_ids for answer in expected]
 
 
 @pytest.fixture(scope="module")
