@@ -27,8 +27,8 @@ from agon.engine.tokenizer import Tokenizer
 from agon.errors import EngineFailed, SetupError
 from contract.engine.tiny import FAMILIES, make_engine, make_hf_model, make_hf_tokenizer, prompts_of, run, told_tokens
 
-PROMPTS = prompts_of((1, 5, 23, 40))
-GREEDY = SamplingParams(temperature=0, max_tokens=10, ignore_eos=True)
+PROMPTS = prompts_of((1, 5, 40))
+GREEDY = SamplingParams(temperature=0, max_tokens=6, ignore_eos=True)
 
 
 class Threads:
@@ -160,7 +160,7 @@ def test_when_a_process_is_killed_all_requests_fail_with_the_reason(shared: Engi
     assert shared._ranks is not None
     os.kill(shared._ranks._processes[0].pid, signal.SIGKILL)
     told = run(shared, Request("later", PROMPTS[0], GREEDY))
-    assert told.keys() == {"0", "1", "2", "3", "later"}
+    assert told.keys() == {"0", "1", "2", "later"}
     for events in told.values():
         assert isinstance(events[-1], Failed)
         assert isinstance(events[-1].error, EngineFailed)
