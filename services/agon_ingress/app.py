@@ -37,6 +37,7 @@ from agon_ingress.edge import Edge
 from agon_ingress.house import open_house, running
 from agon_ingress.server import listen, make_server, serving
 from agon_ingress.settings import IngressSettings
+from agon_ingress.straight import Straight
 from agon_ingress.sweeping import sweeping
 
 ROUTERS = (
@@ -78,6 +79,7 @@ def create_app(settings: IngressSettings, internal: socket.socket | None = None)
         redirect_slashes=False,  # many clients drop the body or the key on their way
     )
     errors.install(app)
+    app.add_middleware(Straight, endpoints=routes.ENDPOINTS)
     app.add_middleware(Door, public_arena=settings.public_arena)
     larger = {"/v1/files": settings.max_file_bytes + files.ENVELOPE}
     app.add_middleware(Edge, max_body_bytes=settings.max_body_bytes, metrics=metrics, larger=larger)
