@@ -25,7 +25,7 @@ class Courtesy:
 
     def look(self, late: float, step: float | None, taken: int) -> None:
         """What has happened since the last look: how late the event loop was, the longest step (None where there was
-        none) in seconds; and how many requests are in our hands."""
+        none) in seconds; and how many requests of batches are in our hands."""
         slow = late > self._patience
         if step is not None:
             self._least_step = min(step, (self._least_step or step) * _FORGET)
@@ -36,7 +36,7 @@ class Courtesy:
             self._room += 1
 
     def room(self, moment: float) -> int | None:
-        """How many requests there may be before no more is taken of batches; None where nobody else asks."""
+        """How many requests of batches there may be of a model; None for no bound, where nobody else asks."""
         if self._greeted_at is None or moment - self._greeted_at > _COMPANY_SECONDS:
             return None
         return self._room

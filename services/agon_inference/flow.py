@@ -7,32 +7,35 @@ from agon.bus.subscription import Subscription
 
 @dataclass(frozen=True, slots=True)
 class Hands:
-    """How full our hands are. `count` is of one model, the rest of the whole process."""
+    """How full our hands are. `count` and `batch` are of one model, the rest of the whole process."""
 
     count: int
     capacity: int
     full_bytes: bool = False
     away: bool = False
     """Redis or Kafka does not answer: nothing that is taken now could go on."""
+    batch: int = 0
+    """How many of `count` are of batches."""
     batch_room: int | None = None
-    """How many there may be at the most for more of batches to come; None for no such bound."""
+    """How many of batches there may be; None for no such bound."""
 
 
 def hold(hands: Hands, interactive: bool, batch: bool) -> tuple[bool, bool]:
     """Whether to hold the interactive and the batch topic, given whether each is held.
 
-    Interactive requests come as long as there is room, batch requests only into the half that is free, and the part of
-    that which is theirs beside others. A held topic goes on once an eighth of all (a quarter of that part) is free
-    again, since each pause throws away what was fetched ahead.
+    Interactive requests come as long as there is room, batch requests only into the half that is free, and no more than
+    their own bound. A held topic goes on once an eighth is free again (a quarter of that bound), since each pause
+    throws away what was fetched ahead.
     """
     if hands.away or hands.full_bytes:
         return True, True
     slack = max(1, hands.capacity // 8)
     half = max(1, hands.capacity // 2)
-    part = half if hands.batch_room is None else min(half, hands.batch_room)
     interactive = hands.count >= max(1, hands.capacity - (slack if interactive else 0))
-    batch = interactive or hands.count >= max(1, part - (max(1, part // 4) if batch else 0))
-    return interactive, batch
+    full = interactive or hands.count >= max(1, half - (slack if batch else 0))
+    if hands.batch_room is not None:
+        full = full or hands.batch >= max(1, hands.batch_room - (hands.batch_room // 4 if batch else 0))
+    return interactive, full
 
 
 class Flow:

@@ -214,6 +214,7 @@ class Worker:
                     capacity=self._models.load(model).capacity,
                     full_bytes=size >= self._settings.max_held_bytes,
                     away=self._patience.away,
+                    batch=flow.batch.unfinished,
                     batch_room=room,
                 )
             )
@@ -223,7 +224,8 @@ class Worker:
         while True:
             due = time.monotonic() + _LOOK_SECONDS
             await asyncio.sleep(_LOOK_SECONDS)
-            self._courtesy.look(time.monotonic() - due, self._models.slowest_step(), len(self.held))
+            taken = max((flow.batch.unfinished for flow in self._flows.values()), default=0)
+            self._courtesy.look(time.monotonic() - due, self._models.slowest_step(), taken)
             self._adjust()
 
     # What becomes of requests

@@ -17,15 +17,22 @@ def test_batch_requests_come_only_into_the_free_half() -> None:
 
 
 def test_beside_interactive_requests_those_of_batches_have_a_part_of_the_free_half() -> None:
-    assert hold(replace(EMPTY, count=2, batch_room=3), False, False) == (False, False)
-    assert hold(replace(EMPTY, count=3, batch_room=3), False, False) == (False, True)
-    assert hold(replace(EMPTY, count=8, batch_room=100), False, False) == (False, True)
+    assert hold(replace(EMPTY, count=7, batch=2, batch_room=3), False, False) == (False, False)
+    assert hold(replace(EMPTY, count=3, batch=3, batch_room=3), False, False) == (False, True)
+    assert hold(replace(EMPTY, count=8, batch=0, batch_room=100), False, False) == (False, True)
+
+
+def test_one_of_a_batch_goes_on_beside_however_many_others_there_is_room_for() -> None:
+    assert hold(replace(EMPTY, count=7, batch=0, batch_room=1), False, True)[1] is True  # of the half
+    assert hold(replace(EMPTY, count=5, batch=0, batch_room=1), False, True)[1] is False
+    assert hold(replace(EMPTY, count=5, batch=1, batch_room=1), False, False)[1] is True
 
 
 def test_a_held_part_goes_on_once_a_quarter_of_it_is_free_again() -> None:
-    assert hold(replace(EMPTY, count=7, batch_room=8), False, True) == (False, True)
-    assert hold(replace(EMPTY, count=5, batch_room=8), False, True) == (False, False)
-    assert hold(replace(EMPTY, count=0, batch_room=1), False, True) == (False, False)
+    big = Hands(count=20, capacity=64, batch_room=8)
+    assert hold(replace(big, batch=7), False, True) == (False, True)
+    assert hold(replace(big, batch=5), False, True) == (False, False)
+    assert hold(replace(big, batch=7), False, False) == (False, False)
 
 
 def test_interactive_requests_come_up_to_the_capacity() -> None:
