@@ -114,9 +114,11 @@ class BatchRun:
         room = self._house.settings.max_batch_in_flight - progress.running
         if self._house.admission.memory > self._house.settings.redis_memory_share:
             room = 0
-        while room > 0 and (sent := await self._send(min(room, _AT_ONCE))):
+        now_is = asyncio.get_running_loop().time
+        until = now_is() + _TICK
+        while room > 0 and now_is() < until and (sent := await self._send(min(room, _AT_ONCE))):
             room -= sent
-        await asyncio.sleep(_TICK)
+        await asyncio.sleep(until - now_is())
 
     async def _send(self, most: int) -> int:
         """Ask with the next lines; how many there were."""
