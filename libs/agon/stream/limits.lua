@@ -53,31 +53,27 @@ local function heal()
     end
 end
 
--- Take off what has become too old since the last look: where there is much to do, a second now and then.
-local function forget()
-    local at = tonumber(redis.call('HGET', minute, 'at') or second)
-    local old = {}
-    for s = at - SECONDS + 1, math.min(second - SECONDS, at) do
-        old[#old + 1], old[#old + 2] = 'r' .. s, 't' .. s
-    end
-    if #old > 0 then
-        local amounts = redis.call('HMGET', minute, unpack(old))
-        for i = 1, #old do
-            if amounts[i] then
-                redis.call('HINCRBY', minute, string.sub(old[i], 1, 1), -tonumber(amounts[i]))
-            end
+-- The last minute: its requests, its tokens, and the second in which something was used last. What has become too old
+-- since the last look is taken off: where there is much to do, that is a second now and then.
+local function used()
+    local found = redis.call('HMGET', minute, 'at', 'r', 't', 'newest')
+    local at, r, t = tonumber(found[1] or 0), tonumber(found[2] or 0), tonumber(found[3] or 0)
+    if second > at then
+        local old = {}
+        for s = at - SECONDS + 1, math.min(second - SECONDS, at) do
+            old[#old + 1], old[#old + 2] = 'r' .. s, 't' .. s
         end
-        redis.call('HDEL', minute, unpack(old))
-    end
-    if second >= at then
-        redis.call('HSET', minute, 'at', second)
+        if found[1] and #old > 0 then
+            local amounts = redis.call('HMGET', minute, unpack(old))
+            for i = 1, #old, 2 do
+                r, t = r - tonumber(amounts[i] or 0), t - tonumber(amounts[i + 1] or 0)
+            end
+            redis.call('HDEL', minute, unpack(old))
+        end
+        redis.call('HSET', minute, 'at', second, 'r', r, 't', t)
         redis.call('EXPIRE', minute, SECONDS)
     end
-end
-
-local function count(kind, at, amount)
-    redis.call('HINCRBY', minute, kind .. at, amount)
-    return redis.call('HINCRBY', minute, kind, amount)
+    return r, t, tonumber(found[4] or 0)
 end
 
 -- The ms until what was used in this second is a minute old.
@@ -116,13 +112,13 @@ local function reserve(id, tokens, lease, known, requests, per_minute, concurren
     end
     local total = math.max(noted, known)
     local used_r, used_t, newest = 0, 0, 0
-    if requests >= 0 or per_minute >= 0 then
-        forget()
-        local found = redis.call('HMGET', minute, 'r', 't', 'newest')
-        used_r, used_t, newest = tonumber(found[1] or 0), tonumber(found[2] or 0), tonumber(found[3] or 0)
+    local rated = requests >= 0 or per_minute >= 0
+    if rated then
+        used_r, used_t, newest = used()
     end
-    local again = redis.call('HEXISTS', held, id) == 1 -- this very call, sent again because its reply was lost
-    local others = tonumber(redis.call('HGET', held, SUM) or 0)
+    local mine = redis.call('HMGET', held, id, SUM)
+    local again = mine[1] -- this very call, sent again because its reply was lost
+    local others = tonumber(mine[2] or 0)
     local refused, wait = '', 0
     if not again then
         if concurrency >= 0 and redis.call('ZCARD', leases) >= concurrency then
@@ -134,9 +130,11 @@ local function reserve(id, tokens, lease, known, requests, per_minute, concurren
         elseif per_minute >= 0 and used_t + tokens > per_minute then
             refused, wait = 'tokens', until_past('t', used_t + tokens - per_minute)
         else
-            if requests >= 0 or per_minute >= 0 then
-                used_r, used_t, newest = count('r', second, 1), count('t', second, tokens), second
-                redis.call('HSET', minute, 'newest', newest)
+            if rated then
+                used_r, used_t, newest = used_r + 1, used_t + tokens, second
+                redis.call('HINCRBY', minute, 'r' .. second, 1)
+                redis.call('HINCRBY', minute, 't' .. second, tokens)
+                redis.call('HSET', minute, 'r', used_r, 't', used_t, 'newest', newest)
             end
             hold(id, second, tokens, lease)
         end
@@ -163,8 +161,8 @@ local function settle(id, tokens)
     local at, reserved = let_go(id)
     if at then
         if at > second - SECONDS and redis.call('HEXISTS', minute, 't' .. at) == 1 then
-            count('t', at, tokens - reserved)
-            redis.call('EXPIRE', minute, SECONDS)
+            redis.call('HINCRBY', minute, 't' .. at, tokens - reserved)
+            redis.call('HINCRBY', minute, 't', tokens - reserved)
         end
         redis.call('INCRBY', spent, tokens)
         redis.call('EXPIRE', spent, DAY)
