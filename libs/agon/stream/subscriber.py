@@ -174,7 +174,9 @@ class Stream:
 
     def _vanish(self, done: bool, now: float) -> None:
         """There is no list. That is no news while the request still waits in Kafka or in a worker."""
-        self._look_at = now + _VANISHED_LOOK
+        # Where requests wait in a long line, looking for each of them often would make the line longer.
+        soon = self._followed or self._inbox.begun
+        self._look_at = now + (_VANISHED_LOOK if soon else self._subscriber.silence)
         if done:
             self._fail(StreamLost("the answer is over, and its tokens are no longer kept"))
         elif self._inbox.begun:
