@@ -31,8 +31,10 @@ Unheard = Sequence[tuple[GenerationRequest, int]]
 
 CLOSING = timedelta(seconds=10)
 """How long an engine may take to count an answer whose client has left."""
-_NO_BOUND = 2**53
-"""A budget that is never spent."""
+LOST = timedelta(minutes=10)
+"""How long the requests of a process that died are followed to their ends."""
+_NO_BOUND = Limits(tokens_per_minute=2**53, budget_tokens=2**53)
+"""Counted, and never refused."""
 
 
 class Allowance:
@@ -75,14 +77,21 @@ class Allowances:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def reserve(
-        self, caller: Caller, requests: Sequence[GenerationRequest], body_bytes: int, card: ModelCard
+        self,
+        caller: Caller,
+        requests: Sequence[GenerationRequest],
+        body_bytes: int,
+        card: ModelCard,
+        *,
+        found_again: bool = False,
     ) -> Allowance:
-        """Raises `RateLimited` or `OutOfBudget` with what is left, and redis' or asyncpg's errors."""
+        """Raises `RateLimited` or `OutOfBudget` with what is left, and redis' or asyncpg's errors. `found_again`: where
+        this process dies, whoever goes on with its work counts them."""
         key = caller.key
         if key is None or not key.limits.any:
             return UNLIMITED
         name, tokens = uuid.uuid4().hex, need(requests, body_bytes, card, self._unnamed)
-        reserved = await self._reserve(key, name, tokens)
+        reserved = await self._reserve(key, name, tokens, () if found_again else [one.request_id for one in requests])
         if reserved.refused is not None:
             raise refusal(key.limits, tokens, reserved)
         made = self._running[name] = Reservation(self, key, name, tokens, headers(key.limits, reserved))
@@ -90,14 +99,16 @@ class Allowances:
 
     async def charge(self, key: ApiKey, tokens: int) -> None:
         """Count tokens that were spent without a reservation that still holds. Raises the same errors."""
-        name, budget = uuid.uuid4().hex, None if key.limits.budget_tokens is None else _NO_BOUND
-        await self._reserve(replace(key, limits=Limits(budget_tokens=budget)), name, tokens)
+        name = uuid.uuid4().hex
+        await self._reserve(replace(key, limits=_NO_BOUND), name, tokens)
         self._keyring.note_spent(key, await self._limits.settle(key, name, tokens))
 
     async def close(self, reservation: Reservation, tokens: int, unheard: Unheard) -> None:
         """Settle, once the engines have counted."""
         try:
-            counts = await asyncio.gather(*(self._count(request, seen) for request, seen in unheard))
+            counts = await asyncio.gather(
+                *(self._count(one.tenant, one.request_id, _patience(one), seen) for one, seen in unheard)
+            )
             spent = await self._limits.settle(reservation.key, reservation.name, tokens + sum(counts))
             self._keyring.note_spent(reservation.key, spent)
         except (RedisError, OSError, TimeoutError) as error:
@@ -111,25 +122,30 @@ class Allowances:
         self._tasks.add(task)
         task.add_done_callback(self._ended)
 
-    async def _reserve(self, key: ApiKey, name: str, tokens: int) -> Reserved:
-        reserved = await self._limits.reserve(key, name, tokens, self._keyring.spent(key))
+    async def _reserve(self, key: ApiKey, name: str, tokens: int, requests: Sequence[str] = ()) -> Reserved:
+        reserved = await self._limits.reserve(key, name, tokens, self._keyring.spent(key), requests=requests)
         if reserved.refused == "unknown":  # Redis is new, or the key was not used for a day
             spent = await self._keyring.read_spent(key)
-            reserved = await self._limits.reserve(key, name, tokens, spent, sure=True)
+            reserved = await self._limits.reserve(key, name, tokens, spent, sure=True, requests=requests)
+        if reserved.lost:
+            self.own(self._count_lost(key, reserved.lost))
         return reserved
 
-    async def _count(self, request: GenerationRequest, seen: int) -> int:
-        """What a request has cost, by its end: a detached one goes on to it, the others have been stopped."""
-        assert request.deadline is not None
-        patience = request.deadline - now() + CLOSING if request.detached else CLOSING
-        stream = self._subscriber.follow(request.tenant, request.request_id)
+    async def _count_lost(self, key: ApiKey, requests: Sequence[str]) -> None:
+        """What a process that died has sent costs what it costs."""
+        counts = await asyncio.gather(*(self._count(key.tenant, one, LOST, 0) for one in requests))
+        await self.charge(key, sum(counts))
+
+    async def _count(self, tenant: str, request_id: str, patience: timedelta, seen: int) -> int:
+        """What a request has cost, by its end; what was seen of it where that is not told."""
+        stream = self._subscriber.follow(tenant, request_id)
         try:
             async with asyncio.timeout(patience.total_seconds()):
                 async for frame in stream:
                     if frame.kind == "final" and isinstance(end := body(frame), End):
                         return end.prompt_tokens + end.completion_tokens
         except (TimeoutError, StreamLost) as error:
-            log.info("the end of %s was not told: %s", request.key, error or "in time")
+            log.info("the end of %s was not told: %s", request_id, error or "in time")
         finally:
             await stream.close()
         return seen
@@ -161,3 +177,9 @@ class Allowances:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+def _patience(request: GenerationRequest) -> timedelta:
+    """How long its end may take: a detached one goes on to it, the others have been stopped."""
+    assert request.deadline is not None
+    return request.deadline - now() + CLOSING if request.detached else CLOSING

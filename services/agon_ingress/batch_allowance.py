@@ -25,7 +25,9 @@ class BatchAllowance:
         """Whether the line may go out now. Raises `OutOfBudget` where it never may: nothing that is under way could
         still turn out to need less."""
         try:
-            reserved = await self._house.allowances.reserve(caller, work.requests, len(line.body), work.ask.card)
+            reserved = await self._house.allowances.reserve(
+                caller, work.requests, len(line.body), work.ask.card, found_again=True
+            )
         except RateLimited as error:
             if isinstance(error, OutOfBudget) and not self._lines:
                 raise

@@ -142,8 +142,9 @@ class Endpoint(Generic[A]):
         """What comes before anything goes out: reserve what it may need, and keep what is to be kept."""
         allowance, repeatable = UNLIMITED, order.repeatable
         try:
-            allowance = await house.allowances.reserve(caller, order.requests, size, ask.card)
-            if repeatable is None or repeatable.first:
+            again = repeatable is not None and not repeatable.first
+            allowance = await house.allowances.reserve(caller, order.requests, size, ask.card, found_again=again)
+            if not again:
                 await self.keep(asked, ask, house)
         except BaseException:
             allowance.settle(0)

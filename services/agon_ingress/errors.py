@@ -37,7 +37,7 @@ def retry_headers(error: AgonError) -> dict[str, str]:
 def error_response(error: AgonError, headers: dict[str, str] | None = None) -> Response:
     """The whole HTTP answer for an error. It leaves the connection open, also where a body was not taken in: closing it
     while the client sends would reset it, and the client would not see the answer."""
-    told = retry_headers(error) | (headers or {})
+    told = retry_headers(error) | dict(error.headers or {}) | (headers or {})
     return Response(envelope(error), error.status, told, media_type="application/json")
 
 
@@ -211,8 +211,8 @@ def from_exception(error: Exception) -> AgonError:
 
 
 async def _answer(_: Request, error: Exception) -> Response:
-    headers = dict(getattr(error, "headers", None) or {})  # `allow` of a 405
-    return error_response(from_exception(error), headers)
+    headers = error.headers if isinstance(error, HTTPException) else None  # `allow` of a 405
+    return error_response(from_exception(error), dict(headers or {}))
 
 
 def install(app: FastAPI) -> None:

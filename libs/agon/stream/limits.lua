@@ -5,9 +5,10 @@
 -- their sum), leases (sorted set: running requests by the ms at which they are given up), spent (string: tokens in all).
 -- ARGV[1] is the command:
 --   'reserve', id, tokens, lease ms, known to be spent, requests per minute, tokens per minute, concurrency, budget,
---       1 where what is known is all (a limit of -1 is none)
+--       1 where what is known is all (a limit of -1 is none), the names of what is asked, told where it gets lost
 --       -> { refused by '' | 'unknown' | 'concurrency' | 'budget' | 'requests' | 'tokens', ms to wait,
---        requests left, ms until all are, tokens left, ms until all are, spent, tokens that others hold }
+--        requests left, ms until all are, tokens left, ms until all are, spent, tokens that others hold,
+--        names of what was given up just now: to be counted by who gets this }
 --       'unknown': there is a budget, and nobody has said yet how much of it is spent
 --   'renew', lease ms, id, tokens, id, tokens, ... -> 0
 --   'settle', id, tokens -> spent
@@ -16,41 +17,55 @@
 local minute, held, leases, spent = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local SECONDS = 60 -- of a minute
 local SUM = 'sum' -- the field of `held` that is no request's
+local LOST = 'lost' -- in `held`, in place of what a request held whose cost somebody else counts
 local DAY = 86400
 
 local time = redis.call('TIME')
 local second = tonumber(time[1])
 local ms = second * 1000 + math.floor(tonumber(time[2]) / 1000)
 
--- Take a request off, and return what it held; nil where it is not there.
+-- Both end together, so that the sum never outlives what it sums.
+local function keep()
+    redis.call('EXPIRE', held, DAY)
+    redis.call('EXPIRE', leases, DAY)
+end
+
+-- Take a request off, and return what it held; nil where it is not there, or somebody else counts it.
 local function let_go(id)
     local entry = redis.call('HGET', held, id)
     if not entry then
         return nil
     end
-    local at, tokens = string.match(entry, '^(%d+) (%d+)$')
     redis.call('HDEL', held, id)
+    if entry == LOST then
+        return nil
+    end
+    local at, tokens, names = string.match(entry, '^(%d+) (%d+) (.*)$')
     redis.call('HINCRBY', held, SUM, -tonumber(tokens))
     redis.call('ZREM', leases, id)
-    return tonumber(at), tonumber(tokens)
+    return tonumber(at), tonumber(tokens), names
 end
 
-local function hold(id, at, tokens, lease)
-    redis.call('HSET', held, id, at .. ' ' .. tokens)
+local function hold(id, at, tokens, lease, names)
+    redis.call('HSET', held, id, at .. ' ' .. tokens .. ' ' .. names)
     redis.call('HINCRBY', held, SUM, tokens)
     redis.call('ZADD', leases, ms + lease, id)
-    -- Both end together, so that the sum never outlives what it sums.
-    redis.call('PEXPIRE', held, 2 * lease)
-    redis.call('PEXPIRE', leases, 2 * lease)
+    keep()
 end
 
--- Requests whose process died, or lost sight of them: what they held is free again.
+-- Requests whose process died, or lost sight of them: what they held is free again. The names of those that have some.
 local function heal()
+    local lost = {}
     for _, id in ipairs(redis.call('ZRANGEBYSCORE', leases, '-inf', ms)) do
-        if not let_go(id) then
+        local at, _, names = let_go(id)
+        if not at then
             redis.call('ZREM', leases, id)
+        elseif names ~= '' then
+            lost[#lost + 1] = names
+            redis.call('HSET', held, id, LOST)
         end
     end
+    return lost
 end
 
 -- The last minute: its requests, its tokens, and the second in which something was used last. What has become too old
@@ -101,12 +116,12 @@ local function left(limit, used, newest)
     return math.max(limit - used, 0), used > 0 and until_old(newest) or 0
 end
 
-local function reserve(id, tokens, lease, known, requests, per_minute, concurrency, budget, sure)
+local function reserve(id, tokens, lease, known, requests, per_minute, concurrency, budget, sure, names)
     local noted = tonumber(redis.call('GET', spent) or -1)
     if noted < 0 and budget >= 0 and sure == 0 then
-        return { 'unknown', 0, 0, 0, 0, 0, 0, 0 }
+        return { 'unknown', 0, 0, 0, 0, 0, 0, 0, {} }
     end
-    heal()
+    local lost = heal()
     if noted < known then
         redis.call('SET', spent, known, 'EX', DAY)
     end
@@ -136,23 +151,22 @@ local function reserve(id, tokens, lease, known, requests, per_minute, concurren
                 redis.call('HINCRBY', minute, 't' .. second, tokens)
                 redis.call('HSET', minute, 'r', used_r, 't', used_t, 'newest', newest)
             end
-            hold(id, second, tokens, lease)
+            hold(id, second, tokens, lease, names)
         end
     end
     local requests_left, requests_reset = left(requests, used_r, newest)
     local tokens_left, tokens_reset = left(per_minute, used_t, newest)
-    return { refused, wait, requests_left, requests_reset, tokens_left, tokens_reset, total, others }
+    return { refused, wait, requests_left, requests_reset, tokens_left, tokens_reset, total, others, lost }
 end
 
 local function renew(lease)
     for i = 3, #ARGV, 2 do
         local id, tokens = ARGV[i], tonumber(ARGV[i + 1])
         if redis.call('ZADD', leases, 'XX', 'CH', ms + lease, id) == 0 and redis.call('HEXISTS', held, id) == 0 then
-            hold(id, second, tokens, lease) -- given up although it still runs: its process had slept
+            hold(id, second, tokens, lease, '') -- given up although it still runs: its process had slept
         end
     end
-    redis.call('PEXPIRE', held, 2 * lease)
-    redis.call('PEXPIRE', leases, 2 * lease)
+    keep()
     redis.call('EXPIRE', spent, DAY)
     return 0
 end
@@ -175,7 +189,7 @@ if ARGV[1] == 'reserve' then
     for i = 3, 10 do
         n[i] = tonumber(ARGV[i])
     end
-    return reserve(ARGV[2], n[3], n[4], n[5], n[6], n[7], n[8], n[9], n[10])
+    return reserve(ARGV[2], n[3], n[4], n[5], n[6], n[7], n[8], n[9], n[10], ARGV[11])
 elseif ARGV[1] == 'renew' then
     return renew(tonumber(ARGV[2]))
 end

@@ -5,7 +5,7 @@ A minute is any 60 seconds, in steps of one second: never does more pass in one 
 a lease: a process that dies gives back what its requests held, at the end of `lease`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from importlib.resources import files
@@ -35,6 +35,8 @@ class Reserved:
     """Tokens in all."""
     held: int
     """Tokens that other running requests may still need."""
+    lost: tuple[str, ...]
+    """Requests whose process died or slept beyond its lease: whoever gets this counts them, nobody else will."""
 
 
 class RateLimits:
@@ -46,34 +48,39 @@ class RateLimits:
         self._keys = keys
         self._script = redis.register_script(files("agon.stream").joinpath("limits.lua").read_text(encoding="utf-8"))
 
-    async def reserve(self, key: ApiKey, request_id: str, tokens: int, spent: int, *, sure: bool = False) -> Reserved:
-        """Take a place for a request that may need so many tokens, or be told why not. `spent`: what the key is known
-        to have spent in all; counts where Redis has forgotten it. Of a key with a budget that is refused as `unknown`
-        until somebody is `sure` that it is all."""
+    async def reserve(
+        self, key: ApiKey, name: str, tokens: int, spent: int, *, sure: bool = False, requests: Sequence[str] = ()
+    ) -> Reserved:
+        """Take a place for what may need so many tokens, or be told why not. `spent`: what the key is known to have
+        spent in all; counts where Redis has forgotten it. Of a key with a budget that is refused as `unknown` until
+        somebody is `sure` that it is all. `requests` are the ids of what is asked: told as `lost` if it comes to that.
+        """
         limits = key.limits
         most = (limits.requests_per_minute, limits.tokens_per_minute, limits.concurrency, limits.budget_tokens)
         given = (-1 if limit is None else limit for limit in most)
-        reply = await self._call(key, "reserve", request_id, tokens, self._lease_ms, spent, *given, int(sure))
-        refused, wait, requests, requests_reset, left, reset, total, held = reply
+        ids = " ".join(requests)
+        reply = await self._call(key, "reserve", name, tokens, self._lease_ms, spent, *given, int(sure), ids)
+        refused, wait, requests_left, requests_reset, tokens_left, tokens_reset, total, held, lost = reply
         return Reserved(
             refused=refused.decode() or None,
             wait=timedelta(milliseconds=wait),
-            requests_left=requests,
+            requests_left=requests_left,
             requests_reset=timedelta(milliseconds=requests_reset),
-            tokens_left=left,
-            tokens_reset=timedelta(milliseconds=reset),
+            tokens_left=tokens_left,
+            tokens_reset=timedelta(milliseconds=tokens_reset),
             spent=total,
             held=held,
+            lost=tuple(one for names in lost for one in names.decode().split()),
         )
 
     async def renew(self, key: ApiKey, running: Mapping[str, int]) -> None:
-        """These requests still run, each with what was reserved for it."""
+        """These names still run, each with the tokens that were reserved for it."""
         pairs = (part for pair in running.items() for part in pair)
         await self._call(key, "renew", self._lease_ms, *pairs)
 
-    async def settle(self, key: ApiKey, request_id: str, tokens: int) -> int:
-        """A request has ended and needed so many tokens. Returns what the key has spent in all."""
-        spent: int = await self._call(key, "settle", request_id, tokens)
+    async def settle(self, key: ApiKey, name: str, tokens: int) -> int:
+        """What was reserved has ended and needed so many tokens. Returns what the key has spent in all."""
+        spent: int = await self._call(key, "settle", name, tokens)
         return spent
 
     async def _call(self, key: ApiKey, *arguments: str | int) -> Any:

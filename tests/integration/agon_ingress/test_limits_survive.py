@@ -12,7 +12,7 @@ import pytest
 from agon.api_keys import Limits
 from agon.store import api_keys
 from agon_ingress.allowance import BYTES_PER_TOKEN
-from integration.agon_ingress.conftest import MODEL, FakeWorker, MakeSettings, Telling, until_cancelled
+from integration.agon_ingress.conftest import MODEL, FakeWorker, MakeSettings, Telling
 from integration.agon_ingress.test_keys import MESSAGES, SECRET, Keys, opened
 from integration.agon_ingress.test_process import running
 
@@ -21,6 +21,7 @@ pytestmark = pytest.mark.servers
 PATH = "/v1/chat/completions"
 LEASE = timedelta(seconds=2)
 CONTEXT = 64  # of the model
+HELLO = 3 + 4  # tokens of prompt and answer of the plain script
 
 
 @pytest.fixture
@@ -51,16 +52,36 @@ async def streamed(client: httpx.AsyncClient, url: str, max_tokens: int) -> Asyn
         yield
 
 
+class Quiet:
+    """A script that says one word, and ends when it is told to: 3 tokens of prompt and 1 of its own."""
+
+    def __init__(self) -> None:
+        self.leave = asyncio.Event()
+
+    async def __call__(self, telling: Telling) -> None:
+        await telling.admit()
+        await telling.say("x")
+        await self.leave.wait()
+        await telling.end("cancelled")
+
+
+async def spent(keys: Keys, key_id: str) -> int:
+    (key,) = (one for one in await api_keys.read(keys.connection) if one.key_id == key_id)
+    return key.spent_tokens
+
+
 async def until(told: Callable[[], Awaitable[Any]], wanted: Any) -> None:
     async with asyncio.timeout(20):
         while await told() != wanted:  # noqa: ASYNC110  it asks as a client does
             await asyncio.sleep(0.1)
 
 
-async def test_what_a_killed_ingress_had_reserved_comes_back(keys: Keys, worker: FakeWorker) -> None:
+async def test_what_a_killed_ingress_had_reserved_comes_back_and_what_it_has_sent_is_counted(
+    keys: Keys, worker: FakeWorker
+) -> None:
     """Two streams take both places of a key, and most of its budget; then their ingress is killed."""
     settings = keys.one.house.settings
-    _, text = await keys.make(limits=Limits(concurrency=2, budget_tokens=250))
+    key_id, text = await keys.make(limits=Limits(concurrency=2, budget_tokens=250))
     small, large = body(1), body(CONTEXT)
     async with AsyncExitStack() as stack:
         limit_lease = LEASE.total_seconds()
@@ -70,7 +91,8 @@ async def test_what_a_killed_ingress_had_reserved_comes_back(keys: Keys, worker:
         client = await stack.enter_async_context(
             httpx.AsyncClient(headers={"authorization": f"Bearer {text}"}, timeout=30)
         )
-        told, worker.script = worker.script, until_cancelled
+        quiet = Quiet()
+        told, worker.script = worker.script, quiet
         for _ in range(2):
             await stack.enter_async_context(streamed(client, f"http://127.0.0.1:{port}", CONTEXT))
         worker.script = told
@@ -80,6 +102,10 @@ async def test_what_a_killed_ingress_had_reserved_comes_back(keys: Keys, worker:
         await until(lambda: code(client, keys.other.url, small), None)
         # Nothing is held any more: beside what the two might have needed, this one had no room.
         await until(lambda: code(client, keys.one.url, large), None)
+        # What the two have cost is counted all the same, once the engine has stopped.
+        quiet.leave.set()
+        answers = len(worker.tellings) - 2
+        await until(lambda: spent(keys, key_id), answers * HELLO + 2 * 4)
 
 
 async def test_a_redis_that_lost_everything_neither_gives_a_budget_anew_nor_forgets_what_runs(
@@ -89,21 +115,11 @@ async def test_a_redis_that_lost_everything_neither_gives_a_budget_anew_nor_forg
     need = len(httpx.Request("POST", "http://x", json=large).content) // BYTES_PER_TOKEN + 1 + CONTEXT
     key_id, text = await keys.make(limits=Limits(concurrency=1, budget_tokens=need + 1))
     redis, names = keys.one.house.redis, keys.one.house.settings.keys.limits("team", key_id)
-    leave = asyncio.Event()
-
-    async def quiet(telling: Telling) -> None:
-        await telling.admit()
-        await telling.say("x")
-        await leave.wait()
-        await telling.end("cancelled")
-
-    async def spent() -> bool:
-        (key,) = (one for one in await api_keys.read(keys.connection) if one.key_id == key_id)
-        return key.spent_tokens > 1
+    quiet = Quiet()
 
     async with httpx.AsyncClient(headers={"authorization": f"Bearer {text}"}, timeout=30) as client:
         assert await code(client, keys.one.url, body(1)) is None
-        await until(spent, True)
+        await until(lambda: spent(keys, key_id), HELLO)
         told, worker.script = worker.script, quiet
         async with streamed(client, keys.one.url, 1):
             worker.script = told
@@ -111,7 +127,7 @@ async def test_a_redis_that_lost_everything_neither_gives_a_budget_anew_nor_forg
             # Its ingress says again what it has, and nobody else gets its place.
             await until(lambda: redis.zcard(names[2]), 1)
             assert await code(client, keys.other.url, body(1)) == "rate_limit_exceeded"
-        leave.set()
+        quiet.leave.set()
         await until(lambda: redis.zcard(names[2]), 0)
         await redis.delete(*names)
         assert await code(client, keys.other.url, large) == "insufficient_quota"

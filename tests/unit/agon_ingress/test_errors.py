@@ -23,6 +23,13 @@ def test_the_envelope_always_has_its_four_keys() -> None:
     }
 
 
+def test_an_error_s_own_headers_are_on_its_answer() -> None:
+    error = errors.RateLimited("Enough.")
+    error.headers = {"x-ratelimit-limit-requests": "5"}
+    assert error_response(error).headers["x-ratelimit-limit-requests"] == "5"
+    assert error_response(error).headers["x-should-retry"] == "true"
+
+
 def test_a_client_may_retry_where_coming_back_helps() -> None:
     response = error_response(errors.Unavailable("away", retry_after=timedelta(seconds=2.5)))
     assert response.status_code == 503

@@ -112,6 +112,24 @@ async def test_what_a_dead_process_held_comes_back_and_what_lives_stays(redis: R
     assert await limits.settle(mine, "dead", 7) == 7
 
 
+async def test_the_requests_of_a_dead_process_are_told_once_and_never_counted_twice(
+    redis: Redis, key_prefix: str
+) -> None:
+    limits = RateLimits(redis, Keys(key_prefix), LEASE)
+    mine = key(Limits(budget_tokens=100))
+    assert (await limits.reserve(mine, "dead", 40, 0, sure=True, requests=("r-1", "r-2"))).lost == ()
+    async with asyncio.timeout(10):
+        while not (told := await limits.reserve(mine, "other", 1, 0)).lost:
+            await limits.renew(mine, {"other": 1})
+            await asyncio.sleep(0.02)
+    assert told.lost == ("r-1", "r-2")
+    # It had slept: whoever was told counts its requests, and what it says itself changes nothing.
+    await limits.renew(mine, {"dead": 40, "other": 1})
+    assert await limits.settle(mine, "dead", 40) == 0
+    assert (await limits.reserve(mine, "more", 1, 0)).lost == ()
+    assert await limits.settle(mine, "other", 1) == 1
+
+
 async def test_keys_and_tenants_do_not_share_and_everything_ends(
     limits: RateLimits, redis: Redis, key_prefix: str
 ) -> None:
