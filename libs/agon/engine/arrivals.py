@@ -17,11 +17,12 @@ _LONG = 64 * 1024  # characters; longer prompts have a thread of their own, so t
 
 @dataclass(slots=True)
 class Arrival:
-    """A request, the moment it came (seconds of the monotonic clock), its prompt in tokens and, once it was read, the
-    grammar of its guide."""
+    """A request, the moment it came (seconds of the monotonic clock, and tokens of the scheduler's), its prompt in
+    tokens and, once it was read, the grammar of its guide."""
 
     request: Request
     at: float
+    clock: int
     prompt: Future[list[int]]
     grammar: Grammar | None = None
 
@@ -62,9 +63,9 @@ class Arrivals:
         """Those whose prompts or grammars are not ready yet, as far as they have been read."""
         return tuple(self._unready.values())
 
-    def submit(self, request: Request) -> None:
-        """Take a request, and begin to encode its prompt."""
-        self._inbox.append(Arrival(request, time.monotonic(), self._encoded(request.prompt)))
+    def submit(self, request: Request, clock: int) -> None:
+        """Take a request that comes at this time of the scheduler's clock, and begin to encode its prompt."""
+        self._inbox.append(Arrival(request, time.monotonic(), clock, self._encoded(request.prompt)))
 
     def cancel(self, key: str) -> None:
         """Have `read` tell this key."""

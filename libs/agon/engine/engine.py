@@ -154,7 +154,7 @@ class Engine:
     def submit(self, request: Request) -> None:
         """Take a request; all that comes of it, refusal included, are events of later steps. Exactly one of them is
         `Finished` or `Failed`. A request under a key that is still here ends the older one first, as `cancel` would."""
-        self._arrivals.submit(request)
+        self._arrivals.submit(request, self.scheduler.clock)
 
     def cancel(self, key: str) -> None:
         """End a request at the next step with `Failed(Cancelled)`. Unknown keys are ignored."""
@@ -222,7 +222,7 @@ class Engine:
             events.append(Admitted(request.key, group.prompt_tokens, min(found, group.prompt_tokens)))
             events += ended
             if group.leader:
-                self.scheduler.add(group.leader)
+                self.scheduler.add(group.leader, arrival.clock)
             else:
                 self._finish(group, events)
 

@@ -37,7 +37,7 @@ class Sequence:
 
     __slots__ = (
         "adapter", "cached", "chain", "choice", "computed", "drawing", "finish_reason", "key", "order", "pages",
-        "preface", "prompt_length", "prompt_scores", "published", "shape", "text", "tokens",
+        "preface", "prompt_length", "prompt_scores", "published", "shape", "text", "tokens", "turn",
     )  # fmt: skip
 
     def __init__(
@@ -55,7 +55,10 @@ class Sequence:
         self.key = key
         self.choice = choice
         self.order = order
-        """(priority, arrival, choice): the smaller goes first, the greatest is preempted first."""
+        """(priority, arrival, choice): the greatest is preempted first."""
+        self.turn: tuple[int, ...] = ()
+        """(priority, tokens computed when it would be done had it been alone, arrival, choice): the smaller goes first.
+        Empty until it waits."""
         self.tokens = list(prompt)
         self.prompt_length = len(prompt)
         self.drawing = drawing

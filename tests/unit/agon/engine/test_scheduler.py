@@ -46,6 +46,35 @@ def test_decodes_go_first_and_prompts_share_the_rest_of_the_budget() -> None:
     assert step(plan) == {"a": 1, "b": 1, "c": 3}
 
 
+def test_of_those_that_come_together_the_shortest_goes_first() -> None:
+    plan = scheduler(pages=100)
+    for key, length in (("long", 30), ("middle", 11), ("short", 5)):
+        plan.add(sequence(key, length))
+    assert step(plan) == {"short": 5, "middle": 11}
+    assert step(plan) == {"short": 1, "middle": 1, "long": 14}
+
+
+def test_nobody_is_overtaken_by_who_comes_later_than_its_own_length() -> None:
+    plan = scheduler(pages=200)
+    plan.add(sequence("long", 40))
+    plan.add(sequence("a", 16))
+    assert step(plan) == {"a": 16}
+    plan.add(sequence("b", 16))
+    assert step(plan) == {"a": 1, "b": 15}
+    plan.add(sequence("c", 16))  # 32 + 16 is later than 40
+    assert step(plan) == {"a": 1, "b": 1, "long": 14}
+
+
+def test_a_prompt_that_was_taken_late_has_the_turn_of_when_it_came() -> None:
+    plan = scheduler(pages=200)
+    came = plan.clock
+    plan.add(sequence("first", 16))
+    step(plan)
+    plan.add(sequence("second", 30))
+    plan.add(sequence("late", 20), came)
+    assert step(plan) == {"first": 1, "late": 15}
+
+
 def test_an_interactive_prompt_is_computed_before_a_batch_prompt_that_came_first() -> None:
     plan = scheduler(pages=100)
     plan.add(sequence("batch", 40, BATCH))
