@@ -19,6 +19,7 @@ from agon.bus.dead_letters import DeadLetters
 from agon.bus.in_flight import Delivery
 from agon.bus.subscription import Subscription
 from agon.errors import SetupError
+from agon.settings import MIB
 from agon.stream.gate import Gate
 from agon.stream.heartbeat import Load, Report, WorkerHeartbeat
 from agon.telemetry import Metrics
@@ -41,6 +42,8 @@ from agon_inference.writer import Writer
 _log = logging.getLogger(__name__)
 _PROBE_SECONDS = 2.0
 _LOOK_SECONDS = 0.1
+# The batch topic is held and let go again and again, and each time what was fetched ahead is fetched anew.
+_BATCH_FETCH_BYTES = 8 * 1024
 
 
 class Worker:
@@ -180,6 +183,7 @@ class Worker:
         topics = self._settings.topics
 
         def subscription(topic: str, group: str, *, interactive: bool) -> Subscription:
+            fetch_bytes = MIB if interactive else _BATCH_FETCH_BYTES
             letters = DeadLetters(producer, group, self._metrics, self._settings.call_timeout)
 
             def receive(delivery: Delivery, record: Record) -> None:
@@ -188,7 +192,13 @@ class Worker:
                 self._intake.receive(model, letters, made, delivery, record)
 
             made = Subscription(
-                self._broker, self._settings, topic, group=group, on_record=receive, window=self._settings.window
+                self._broker,
+                self._settings,
+                topic,
+                group=group,
+                on_record=receive,
+                window=self._settings.window,
+                fetch_bytes=fetch_bytes,
             )
             return made
 

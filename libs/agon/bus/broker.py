@@ -21,7 +21,7 @@ from faststream.kafka.subscriber.usecase import DefaultSubscriber
 from faststream.message import StreamMessage
 
 from agon.bus.clients import Record, largest_send, servers
-from agon.settings import Settings
+from agon.settings import MIB, Settings
 
 Handler = Callable[[Record], Awaitable[None]]
 
@@ -58,11 +58,13 @@ def subscribe(
     group: str,
     handler: Handler,
     listener: ConsumerRebalanceListener | None = None,
+    fetch_bytes: int = MIB,
 ) -> DefaultSubscriber:
     """Subscribe `handler` to one topic; records arrive one by one, and nothing is committed by itself.
 
     The handler must return at once: while it is blocked its group thinks that the consumer has died. The subscriber's
-    `consumer` (there once the broker has started) is what an in-flight tracker pauses and commits on.
+    `consumer` (there once the broker has started) is what an in-flight tracker pauses and commits on. `fetch_bytes` of
+    a partition are fetched at once, one record at the least.
     """
     subscriber = broker.subscriber(
         topic,
@@ -71,6 +73,7 @@ def subscribe(
         session_timeout_ms=int(settings.session_timeout.total_seconds() * 1000),
         heartbeat_interval_ms=int(settings.session_timeout.total_seconds() * 1000 / 4),
         fetch_max_wait_ms=_FETCH_MAX_WAIT_MS,
+        max_partition_fetch_bytes=fetch_bytes,
         listener=listener,
         ack_policy=AckPolicy.MANUAL,
         no_reply=True,

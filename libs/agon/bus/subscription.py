@@ -12,7 +12,7 @@ from faststream.kafka import KafkaBroker
 from agon.bus.broker import subscribe
 from agon.bus.clients import Record
 from agon.bus.in_flight import Delivery, InFlight
-from agon.settings import Settings
+from agon.settings import MIB, Settings
 
 _log = logging.getLogger(__name__)
 
@@ -35,6 +35,7 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]
         group: str,
         on_record: OnRecord,
         window: int,
+        fetch_bytes: int = MIB,
         commit_every: timedelta = timedelta(seconds=1),
         commit_timeout: timedelta = timedelta(seconds=2),
     ) -> None:
@@ -46,7 +47,9 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]
         self._held = False
         self._joined = False
         self._committing = asyncio.Lock()
-        self._subscriber = subscribe(broker, settings, topic, group=group, handler=self._receive, listener=self)
+        self._subscriber = subscribe(
+            broker, settings, topic, group=group, handler=self._receive, listener=self, fetch_bytes=fetch_bytes
+        )
 
     @property
     def partitions(self) -> frozenset[int]:
