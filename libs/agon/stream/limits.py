@@ -35,7 +35,7 @@ class Reserved:
     """Tokens in all."""
     held: int
     """Tokens that other running requests may still need."""
-    lost: tuple[str, ...]
+    lost: tuple[str, ...] = ()
     """Requests whose process died or slept beyond its lease: whoever gets this counts them, nobody else will."""
 
 
