@@ -19,6 +19,7 @@ from agon.messages import ModelCard
 from agon.settings import Settings
 from contract.engine.adapters import make_adapter
 from contract.engine.tiny import make_hf_model, make_hf_tokenizer
+from support.forked import Forked
 from support.workers import Client, Place, WorkerProcess, client_of, eventually, new_place
 
 pytestmark = [pytest.mark.servers, pytest.mark.kill, pytest.mark.timeout(600)]
@@ -97,10 +98,9 @@ class Stack:
         return said
 
 
-def start_ingress(place: Place, port: int, database_url: str) -> "subprocess.Popen[bytes]":
+def start_ingress(place: Place, port: int, database_url: str) -> Forked:
     environment = place.environment(AGON_NAME="ingress", AGON_HTTP_PORT=str(port), AGON_POSTGRES_URL=database_url)
-    with (place.folder / "ingress.log").open("wb") as log:
-        return subprocess.Popen([sys.executable, "-m", "agon_ingress"], env=environment, stdout=log, stderr=log)
+    return Forked("agon_ingress", environment, place.folder / "ingress.log")
 
 
 @asynccontextmanager
@@ -141,9 +141,9 @@ async def test_a_base_and_two_adapters_share_a_batch_and_one_is_dropped_while_it
     place = new_place(kafka_url, redis_url, tmp_path)
     async with running(place, database_url, folders[BASE]) as stack:
         await stack.listed(BASE)
-        for name in (POET, BARD):
-            told = await asyncio.to_thread(stack.agon, "adapters", "load", name, str(folders[name]), "--base", BASE)
-            assert told.startswith("0: "), told
+        await loads_one_and_refuses_others(stack, folders, tmp_path / "nowhere")
+        told = await asyncio.to_thread(stack.agon, "adapters", "load", BARD, str(folders[BARD]), "--base", BASE)
+        assert told.startswith("0: "), told
         assert await stack.listed(BASE, POET, BARD) == {BASE: None, POET: BASE, BARD: BASE}
 
         begun = {name: asyncio.Event() for name in folders}
@@ -172,38 +172,34 @@ async def test_a_base_and_two_adapters_share_a_batch_and_one_is_dropped_while_it
         await stack.listed(BASE)
 
 
-async def test_what_cannot_be_served_is_refused_in_one_line_and_harms_nobody(
-    kafka_url: str, redis_url: str, database_url: str, tmp_path: Path, folders: dict[str, Path]
-) -> None:
-    place = new_place(kafka_url, redis_url, tmp_path)
-    async with running(place, database_url, folders[BASE]) as stack:
-        await stack.listed(BASE)
+async def loads_one_and_refuses_others(stack: Stack, folders: dict[str, Path], nowhere: Path) -> None:
+    """What cannot be served is refused in one line and harms nobody: one that can is served beside it."""
 
-        async def says(*arguments: str) -> str:
-            return await asyncio.to_thread(stack.agon, "adapters", *arguments)
+    async def says(*arguments: str) -> str:
+        return await asyncio.to_thread(stack.agon, "adapters", *arguments)
 
-        for arguments, reason in (
-            (("load", "a", str(folders[POET]), "--base", "nobody"), "no model `nobody` is registered"),
-            (("load", "a", str(folders[BASE]), "--base", BASE), "adapter_config.json is missing"),
-            (("load", BASE, str(folders[POET]), "--base", BASE), "is registered as"),
-            (("drop", BASE), "is no adapter"),
-        ):
-            told = await says(*arguments)
-            assert told.startswith("2: agon: "), told
-            assert reason in told, told
-            assert told.count("\n") == 1, told
+    for arguments, reason in (
+        (("load", "a", str(folders[POET]), "--base", "nobody"), "no model `nobody` is registered"),
+        (("load", "a", str(folders[BASE]), "--base", BASE), "adapter_config.json is missing"),
+        (("load", BASE, str(folders[POET]), "--base", BASE), "is registered as"),
+        (("drop", BASE), "is no adapter"),
+    ):
+        told = await says(*arguments)
+        assert told.startswith("2: agon: "), told
+        assert reason in told, told
+        assert told.count("\n") == 1, told
 
-        # Registered by hand: other files than its digest says, and no files at all.
-        base = (await registry.read(stack.settings))[BASE]
-        lying: list[ModelCard] = [
-            base.model_copy(update={"model": "liar", "base": BASE, "source": str(folders[BARD])}),
-            base.model_copy(update={"model": "ghost", "base": BASE, "source": str(tmp_path / "nowhere")}),
-        ]
-        async with started_producer(stack.settings) as producer:
-            for card in lying:
-                await registry.publish(stack.settings, producer, card)
-        assert (await says("load", POET, str(folders[POET]), "--base", BASE)).startswith("0: ")
-        assert await stack.listed(BASE, POET) == {BASE: None, POET: BASE}
-        log = stack.worker.told()
-        assert "the adapter liar is not served: it is registered as" in log
-        assert "the adapter ghost is not served: there is no folder" in log
+    # Registered by hand: other files than its digest says, and no files at all.
+    base = (await registry.read(stack.settings))[BASE]
+    lying: list[ModelCard] = [
+        base.model_copy(update={"model": "liar", "base": BASE, "source": str(folders[BARD])}),
+        base.model_copy(update={"model": "ghost", "base": BASE, "source": str(nowhere)}),
+    ]
+    async with started_producer(stack.settings) as producer:
+        for card in lying:
+            await registry.publish(stack.settings, producer, card)
+    assert (await says("load", POET, str(folders[POET]), "--base", BASE)).startswith("0: ")
+    assert await stack.listed(BASE, POET) == {BASE: None, POET: BASE}
+    log = stack.worker.told()
+    assert "the adapter liar is not served: it is registered as" in log
+    assert "the adapter ghost is not served: there is no folder" in log

@@ -5,8 +5,6 @@ import asyncio
 import json
 import random
 import signal
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -18,6 +16,7 @@ from openai.types import Batch
 
 from agon.bus import topic_admin
 from agon.local.ports import free_port
+from support.forked import Forked
 from support.workers import Place, WorkerProcess, eventually, new_place
 
 pytestmark = [pytest.mark.servers, pytest.mark.kill, pytest.mark.timeout(420)]
@@ -34,7 +33,7 @@ class House:
     place: Place
     database_url: str
     ports: tuple[int, int] = field(default_factory=lambda: (free_port(), free_port()))
-    services: dict[str, "subprocess.Popen[bytes]"] = field(default_factory=dict)
+    services: dict[str, Forked] = field(default_factory=dict)
     workers: dict[str, WorkerProcess] = field(default_factory=dict)
     clients: dict[int, AsyncOpenAI] = field(default_factory=dict)
 
@@ -44,9 +43,7 @@ class House:
             return
         port = {"AGON_HTTP_PORT": str(self.ports[int(name[-1])])} if name.startswith("ingress") else {}
         environment = self.place.environment(AGON_NAME=name, AGON_POSTGRES_URL=self.database_url, **port)
-        command = [sys.executable, "-m", f"agon_{name.rstrip('01-')}"]
-        with (self.place.folder / f"{name}.log").open("ab") as log:
-            self.services[name] = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+        self.services[name] = Forked(f"agon_{name.rstrip('01-')}", environment, self.place.folder / f"{name}.log")
 
     def kill(self, name: str) -> None:
         if name.startswith("worker"):

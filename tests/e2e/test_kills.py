@@ -4,8 +4,6 @@ import asyncio
 import json
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -20,6 +18,7 @@ from agon import nano
 from agon.bus import topic_admin
 from agon.local.ports import free_port
 from agon.local.redis import RedisServer
+from support.forked import Forked
 from support.workers import Client, Place, WorkerProcess, client_of, eventually, new_place
 
 pytestmark = [pytest.mark.servers, pytest.mark.kill, pytest.mark.timeout(420)]
@@ -81,7 +80,7 @@ class House:
 
     place: Place
     client: Client
-    ingress: "subprocess.Popen[bytes]"
+    ingress: Forked
     port: int
     source: str
     workers: dict[str, WorkerProcess] = field(default_factory=dict)
@@ -130,12 +129,9 @@ def _read(data: bytes, told: Told) -> None:
         told.finishes += choice["finish_reason"] is not None
 
 
-def _ingress(place: Place, **environment: str) -> "subprocess.Popen[bytes]":
-    command = [sys.executable, "-m", "agon_ingress"]
-    with (place.folder / "ingress.log").open("wb") as log:
-        return subprocess.Popen(
-            command, env=place.environment(AGON_NAME="ingress", **environment), stdout=log, stderr=log
-        )
+def _ingress(place: Place, **environment: str) -> Forked:
+    environment = place.environment(AGON_NAME="ingress", **environment)
+    return Forked("agon_ingress", environment, place.folder / "ingress.log")
 
 
 @asynccontextmanager

@@ -5,8 +5,6 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -23,6 +21,7 @@ from agon.stream.frames import Delta, Frame, body
 from agon.stream.gate import Gate
 from agon.stream.heartbeat import WorkerState, workers
 from agon.topics import Keys, Topics
+from support.forked import Forked
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +68,7 @@ class WorkerProcess:
         self.name = name
         self.log = place.folder / f"{name}-{uuid.uuid4().hex[:4]}.log"
         environment = place.environment(AGON_NAME=name, AGON_MODELS=json.dumps(list(models)), **settings)
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(  # the test stops it, whatever happens
-                [sys.executable, "-m", "agon_inference"], env=environment, stdout=log, stderr=log
-            )
+        self.process = Forked("agon_inference", environment, self.log)
 
     def signal(self, number: signal.Signals) -> None:
         """Also SIGSTOP and SIGCONT."""

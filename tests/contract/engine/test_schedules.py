@@ -61,7 +61,7 @@ def pages_add_up(engine: Engine) -> None:
     assert {content.digest: page for page, content in pool._contents.items()} == pool._published
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     first=st.lists(asked, max_size=6),
     events=st.lists(happening, min_size=1, max_size=25),

@@ -1,12 +1,11 @@
 """One ingress, recorder and worker for the tests of all clients: scripted models, a nano model, embeddings."""
 
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import httpx
 import pytest
@@ -16,6 +15,7 @@ from agon import nano
 from agon.bus import topic_admin
 from agon.local.ports import free_port
 from support import databases
+from support.forked import Forked
 from support.servers import TestServers
 from support.workers import WorkerProcess, new_place
 
@@ -38,6 +38,8 @@ class Api:
     """Without `/v1`."""
     environment: dict[str, str]
     """Of its services."""
+    folder: Path
+    """Where their logs go."""
 
     @property
     def openai(self) -> OpenAI:
@@ -45,11 +47,11 @@ class Api:
         return _client(self.url)
 
     @contextmanager
-    def another_ingress(self) -> Iterator[tuple[OpenAI, "subprocess.Popen[bytes]"]]:
+    def another_ingress(self) -> Iterator[tuple[OpenAI, Forked]]:
         """A second ingress in front of the same servers, for a test that kills it."""
         port = free_port()
         environment = {**self.environment, "AGON_HTTP_PORT": str(port), "AGON_NAME": "ingress-other"}
-        process = subprocess.Popen([sys.executable, "-m", "agon_ingress"], env=environment)
+        process = Forked("agon_ingress", environment, self.folder / "another.log")
         try:
             _wait(f"http://127.0.0.1:{port}", process)
             yield _client(f"http://127.0.0.1:{port}"), process
@@ -83,14 +85,10 @@ def api(
         AGON_SESSION_SECRET="of these tests",
         AGON_NAME="ingress-api",
     )
-    with (place.folder / "services.log").open("wb") as log:
-        services = [
-            subprocess.Popen([sys.executable, "-m", f"agon_{name}"], env=environment, stdout=log, stderr=log)
-            for name in ("ingress", "recorder")
-        ]
+    services = [Forked(f"agon_{name}", environment, place.folder / f"{name}.log") for name in ("ingress", "recorder")]
     try:
         _wait(f"http://127.0.0.1:{port}", worker.process, worker.told)
-        yield Api(f"http://127.0.0.1:{port}", environment)
+        yield Api(f"http://127.0.0.1:{port}", environment, place.folder)
     finally:
         for service in services:
             service.kill()
@@ -98,7 +96,7 @@ def api(
         worker.kill()
 
 
-def _wait(url: str, process: "subprocess.Popen[bytes]", told: Callable[[], str] = str) -> None:
+def _wait(url: str, process: Forked, told: Callable[[], str] = str) -> None:
     """Until every model is served."""
     until = time.monotonic() + 120
     while time.monotonic() < until:

@@ -35,10 +35,3 @@ def test_the_engines_figures_are_a_table_and_its_aims_and_a_quick_run_keeps_noth
     assert any("guided: JSON schema over free text" in line for line in lines)
     assert {file: file.read_bytes() for file in RESULTS.glob("engine_*.json")} == kept
     assert all(json.loads(data) for data in kept.values())
-
-
-def test_a_workload_that_there_is_not_is_refused_with_those_that_there_are() -> None:
-    done = bench("engine", "--workload", "nope")
-    assert done.returncode == 2
-    assert "invalid choice: 'nope'" in done.stderr
-    assert "tiny" in done.stderr
