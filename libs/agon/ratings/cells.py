@@ -109,7 +109,7 @@ class PairCells:
         new = np.zeros(len(models), dtype=np.int64)
         new[order] = np.arange(len(order))
         left, right = new[left], new[right]
-        by_pair = np.lexsort((right, left))
+        by_pair = np.argsort(left * len(models) + right)  # one key, each once: half of what two keys take
         return cls(tuple(str(names[i]) for i in order), left[by_pair], right[by_pair], counts[by_pair].astype(np.int64))
 
     @property
