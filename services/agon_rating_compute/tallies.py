@@ -28,9 +28,13 @@ class Tally:
     def __init__(self, mark: int, found: Iterable[Cell]) -> None:
         self.mark = mark
         self._at: dict[tuple[str, str], int] = {}
+        self._codes: dict[str, int] = {}
+        """Models by when they first came."""
+        self._pairs = np.zeros((64, 2), dtype=np.int64)
+        """Left's and right's code of each pair, as the pairs came, with room for more; and their counts."""
         self._counts = np.zeros((64, 4), dtype=np.int64)
-        self._sides: tuple[tuple[str, ...], np.ndarray, np.ndarray] | None = None
-        """models, left and right (P,), while the pairs are in order"""
+        self._sides: tuple[tuple[str, ...], np.ndarray, np.ndarray, np.ndarray] | None = None
+        """models, left and right (P,) in order, and where each of these pairs is; None when a new pair has come"""
         self._some_gone = False
         """whether a pair may have lost all its votes"""
         for left, right, counts in found:
@@ -55,26 +59,27 @@ class Tally:
             self._sides = None
             if at == len(self._counts):
                 self._counts = np.concatenate([self._counts, np.zeros_like(self._counts)])
+                self._pairs = np.concatenate([self._pairs, np.zeros_like(self._pairs)])
+            self._pairs[at] = [self._codes.setdefault(model, len(self._codes)) for model in (left, right)]
         return at
 
     def cells(self) -> PairCells:
         """As ratings read them: a copy, sorted, without pairs whose votes were all retracted."""
-        models, left, right = self._sides or self._sorted()
-        counts = self._counts[: len(left)].copy()
+        models, left, right, where = self._sides or self._sorted()
+        counts = self._counts[where]
         if self._some_gone and not (voted := counts.any(axis=1)).all():
             left, right = left[voted], right[voted]
             return PairCells(models, left, right, counts[voted]).only(np.union1d(left, right).tolist())
         return PairCells(models, left, right, counts)
 
-    def _sorted(self) -> tuple[tuple[str, ...], np.ndarray, np.ndarray]:
-        """Bring the pairs into order, where they stay until a new one comes."""
-        pairs = sorted(self._at)
-        models = tuple(sorted({name for pair in pairs for name in pair}))
-        index = {model: i for i, model in enumerate(models)}
-        self._counts[: len(pairs)] = self._counts[[self._at[pair] for pair in pairs]]
-        self._at = {pair: at for at, pair in enumerate(pairs)}
-        left, right = (np.array([index[pair[side]] for pair in pairs], dtype=np.int64) for side in (0, 1))
-        self._sides = models, left, right
+    def _sorted(self) -> tuple[tuple[str, ...], np.ndarray, np.ndarray, np.ndarray]:
+        """Find the pairs' order, which holds until a new one comes."""
+        models = tuple(sorted(self._codes))
+        place = np.zeros(len(models), dtype=np.int64)
+        place[[self._codes[model] for model in models]] = np.arange(len(models))
+        left, right = place[self._pairs[: len(self._at)]].T
+        where = np.argsort(left * len(models) + right)
+        self._sides = models, left[where], right[where], where
         return self._sides
 
 
