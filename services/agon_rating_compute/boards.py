@@ -35,6 +35,7 @@ _log = logging.getLogger(__name__)
 
 # Starting points kept for warm fits; a slice that is not among them is fitted cold, which is slower and no worse.
 _MOST_STARTS = 1000
+_TOGETHER = 4  # boards in a transaction: it waits for the disk as long as a fit takes
 
 
 def to_board(where: Slice, mark: int, ranking: Ranking, method: str = METHOD) -> Board:
@@ -114,7 +115,7 @@ class Boards:
             await asyncio.sleep(self._settings.announce_every.total_seconds())
 
     async def _catch_up(self, began: float) -> None:
-        """Refit what is behind and write all of it in one transaction."""
+        """Refit what is behind, and write some at a time: nobody's board waits until the last one is fitted."""
         waiting, self._waiting = self._waiting, {}
         for arena, since in waiting.items():
             self._metrics.gauge("rating_staleness_seconds").labels(arena[1]).set(began - since)
@@ -122,15 +123,16 @@ class Boards:
             found = await leaderboard.behind(self._pool)
             due = [each for each in found if self._is_ours(each, waiting)]
             self._seen = {each.where: each.as_of for each in found}
-            fitted = [board for each in due if (board := await self._refit(each)) is not None]
-            written = await leaderboard.publish(self._pool, fitted)
+            for start in range(0, len(due), _TOGETHER):
+                some = due[start : start + _TOGETHER]
+                fitted = [board for each in some if (board := await self._refit(each)) is not None]
+                await self._tell(await leaderboard.publish(self._pool, fitted))
         except BaseException:
             self._waiting = {**self._waiting, **waiting}
             raise
         for arena, since in waiting.items():
             self._metrics.histogram("board_refit_seconds").labels(arena[1]).observe(time.monotonic() - since)
             self._metrics.gauge("rating_staleness_seconds").labels(arena[1]).set(0)
-        await self._tell(written)
 
     def _is_ours(self, each: Behind, waiting: Mapping[Arena, float]) -> bool:
         """A board of an arena that this process counts; or one that nobody has touched since the last look."""
