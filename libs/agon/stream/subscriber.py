@@ -305,6 +305,7 @@ class Subscriber:
                 await pubsub.ping()
 
     def _receive(self, data: bytes, now: float) -> None:
+        self._unreachable_since = None  # it has just been heard, which no list need tell
         try:
             groups = _groups.decode(data)
         except msgspec.DecodeError as error:
