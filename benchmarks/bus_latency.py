@@ -40,10 +40,10 @@ from agon.topics import Topics
 from stack import Stack, machine, percentile, running, save, stream_chat
 
 MODEL = "fast"
-WARM = 100
+WARM = 1500
 BARE_TOPIC, PARTITIONS = "bench.bare", 8  # as many as a model's topic has
 SOURCE = "scripted:tokens=16"
-BODY = {"model": MODEL, "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 16, "store": True}
+BODY = {"model": MODEL, "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 16}
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import IntEnum
 from functools import lru_cache
-from importlib.resources import files
 from typing import Any, Literal
 
 import msgspec
@@ -19,8 +18,10 @@ from redis.asyncio import Redis
 
 from agon.settings import MIB
 from agon.stream.frames import Frame, FrameKind, Out, decode
+from agon.stream.scripts import Script, Scripts
 from agon.topics import Keys
 
+_CLAIM, _APPEND, _COMPLETE = Script("claim.lua"), Script("append.lua"), Script("complete.lua")
 _encoder = msgspec.msgpack.Encoder()
 _KINDS: dict[FrameKind, int] = {"admitted": 0, "delta": 1, "final": 2}
 # One script blocks Redis while it runs: larger batches go in several calls.
@@ -143,8 +144,7 @@ class Gate:
         self._done_ttl = int(done_ttl.total_seconds())
         self._list_ttl = int(list_ttl.total_seconds())
         self._most_bytes = most_bytes
-        self._claim = redis.register_script(_script("claim.lua"))
-        self._append = redis.register_script(_script("append.lua"))
+        self._scripts = Scripts(redis)
         self._names = lru_cache(maxsize=4096)(self._spell)
 
     async def claim(self, claimings: Sequence[Claiming]) -> list[Claim]:
@@ -156,7 +156,7 @@ class Gate:
                 for c in claimings[start : start + _BATCH]
             ]
             blob = _encoder.encode((self._keys.worker(""), self._live_ttl, asked))
-            claims += map(_claim, await self._claim(args=(blob,)))
+            claims += map(_claim, await self._scripts.run(_CLAIM, blob))
         return claims
 
     async def append(self, worker: str, appends: Sequence[Append]) -> list[Answer]:
@@ -172,18 +172,15 @@ class Gate:
                 start += sum([len(frame.data) for frame in append.frames])
             blob = _encoder.encode((worker, self._live_ttl, self._most_bytes, requests))
             frames = b"".join([frame.data for append in batch for frame in append.frames])
-            answers += [_ANSWERS[code] for code in await self._append(args=(blob, frames))]
+            answers += [_ANSWERS[code] for code in await self._scripts.run(_APPEND, blob, frames)]
         return answers
 
     async def complete(self, tenant: str, request_id: str, source: str, digest: str) -> None:
         """Kafka has acknowledged the completion: remember that, and let the list go soon. `source` and `digest` are
         those of the claiming."""
         owner, frames, done, cancel = self._names(tenant, request_id)
-        async with self._redis.pipeline(transaction=True) as pipe:
-            pipe.set(done, f"{source}\n{digest}", ex=self._done_ttl)
-            for key in (owner, frames, cancel):
-                pipe.expire(key, self._list_ttl)
-            await pipe.execute()
+        said = f"{source}\n{digest}"
+        await self._scripts.run(_COMPLETE, done, said, self._done_ttl, self._list_ttl, owner, frames, cancel)
 
     async def cancel(self, tenant: str, request_id: str, model: str) -> None:
         """The client is gone: mark the request, and tell the model's workers. A request that has ended stays so."""
@@ -206,6 +203,10 @@ class Gate:
         """The list as it stands; empty where there is none."""
         data: Any = await self._redis.lrange(self._keys.frames(tenant, request_id), 0, -1)
         return [decode(frame) for frame in data]
+
+    async def close(self) -> None:
+        """Give back its connection; a call opens it again."""
+        await self._scripts.close()
 
     def _request(self, append: Append, start: int) -> tuple[Any, ...]:
         again = append.rewrite
@@ -250,7 +251,3 @@ def _claim(reply: list[Any]) -> Claim:
 def _nonce() -> str:
     """Names one call, and the list that it begins: a retry of the same call carries the same name."""
     return secrets.token_hex(8)
-
-
-def _script(name: str) -> str:
-    return files("agon.stream").joinpath(name).read_text(encoding="utf-8")

@@ -9,13 +9,13 @@ from typing import Any, Self
 
 import msgspec
 from redis.asyncio import Redis
-from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError
 
 from agon.errors import StreamLost
 from agon.stream.frames import Frame, decode
 from agon.stream.inbox import PAGE, Inbox
 from agon.stream.told import Told
+from agon.stream.wire import Reply, Wire
 from agon.topics import Keys
 
 log = logging.getLogger(__name__)
@@ -217,6 +217,8 @@ class Subscriber:
         self._asked = asyncio.Event()
         self._subscribed = asyncio.Event()
         self._unreachable_since: float | None = None
+        self._heard = False
+        """Anything, since the channel was last asked about."""
         self._closing = False
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -273,36 +275,46 @@ class Subscriber:
 
     async def _listen(self) -> None:
         while not self._closing:
-            pubsub = self._redis.pubsub()
+            wire = Wire(self._redis, self._hear)
             try:
-                await self._hear(pubsub)
+                await wire.open()
+                wire.send("SUBSCRIBE", self._channel)
+                await self._last(wire)
             except (RedisError, OSError, TimeoutError) as error:
                 log.warning("the channel %s is cut, connecting again: %s", self._channel, error)
             finally:
-                await pubsub.aclose()  # type: ignore[no-untyped-call]
+                await wire.close()
             await asyncio.sleep(_RECONNECT)
 
-    async def _hear(self, pubsub: PubSub) -> None:
-        now = asyncio.get_running_loop().time
-        await pubsub.subscribe(self._channel)
-        heard_at, pinged = now(), False
-        while not self._closing:
-            message = await pubsub.get_message(timeout=1.0)
-            if message is not None:
-                heard_at, pinged = now(), False
-                if message["type"] == "message":
-                    self._receive(message["data"], heard_at)
-                elif message["type"] == "subscribe":
-                    # Also after each reconnect, during which anything may have been missed.
-                    self._subscribed.set()
-                    for streams in self._streams.values():
-                        for stream in streams:
-                            self._want(stream)
-            elif now() - heard_at > _CHANNEL_SILENCE:
-                if pinged:
-                    raise TimeoutError("no answer to a ping")
-                heard_at, pinged = now(), True
-                await pubsub.ping()
+    async def _last(self, wire: Wire) -> None:
+        """Raises redis' errors once the channel is lost, or says nothing although it is asked."""
+        pinged = False
+        while True:
+            self._heard = False
+            await asyncio.wait([wire.over], timeout=_CHANNEL_SILENCE)
+            if wire.over.done():
+                raise ConnectionError("the connection was lost")
+            if self._heard:
+                pinged = False
+            elif pinged:
+                raise TimeoutError("no answer to a ping")
+            else:
+                pinged = True
+                wire.send("PING")
+
+    def _hear(self, reply: Reply) -> None:
+        self._heard = True
+        match reply:
+            case [b"message", _, data]:
+                self._receive(data, asyncio.get_running_loop().time())
+            case [b"subscribe", *_]:
+                # Also after each reconnect, during which anything may have been missed.
+                self._subscribed.set()
+                for streams in self._streams.values():
+                    for stream in streams:
+                        self._want(stream)
+            case RedisError():
+                raise reply  # the connection ends with it, as it does with a reply that can't be read
 
     def _receive(self, data: bytes, now: float) -> None:
         self._unreachable_since = None  # it has just been heard, which no list need tell

@@ -123,8 +123,7 @@ class GateMachine(RuleBasedStateMachine):
         self.keys = Keys(f"m{uuid.uuid4().hex[:8]}:")
         self.gate = Gate(redis, self.keys)
         self.resend = False
-        for script in ("_claim", "_append"):
-            setattr(self.gate, script, self.sometimes_twice(getattr(self.gate, script)))
+        self.gate._scripts.run = self.sometimes_twice(self.gate._scripts.run)  # type: ignore[method-assign]
         self.model = {request: Request() for request in REQUESTS}
         self.workers = [Worker("a"), Worker("b")]
         self.alive: set[str] = set()
@@ -143,10 +142,10 @@ class GateMachine(RuleBasedStateMachine):
     def sometimes_twice(self, script: Callable[..., Any]) -> Callable[..., Any]:
         """A client whose connection breaks behind a call sends it again: Redis runs it twice, one reply arrives."""
 
-        async def call(**arguments: Any) -> Any:
+        async def call(*arguments: Any) -> Any:
             if self.resend:
-                await script(**arguments)
-            return await script(**arguments)
+                await script(*arguments)
+            return await script(*arguments)
 
         return call
 
@@ -524,6 +523,7 @@ class GateMachine(RuleBasedStateMachine):
             self.wake_and_finish()
         finally:
             self.do(self.pubsub.aclose())
+            self.do(self.gate.close())
 
     def wake_and_finish(self) -> None:
         for worker in self.workers:
