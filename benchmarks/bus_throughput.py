@@ -20,7 +20,7 @@ import uvloop
 from stack import Stack, machine, processor_seconds, running, save, stream_chat
 
 # Seconds between two tokens of a stream. Each is a model with two idle consumers, which cost the broker processor time.
-PACES = (0.006, 0.004, 0.0034, 0.0031, 0.0028, 0.0025, 0.0022)
+PACES = (0.006, 0.004, 0.0034, 0.0031, 0.0028, 0.0025, 0.0022, 0.0019, 0.0016)
 SHARED = 0.01
 EVENT, TOKEN = b'"delta":{"content":"', b"word "
 

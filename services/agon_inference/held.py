@@ -16,6 +16,10 @@ from agon.stream.frames import Admission, Delta, End
 from agon_inference.taken import Identity, Taken
 from agon_inference.transcript import Entry, Transcript, read
 
+APART = 8
+"""Unsent entries of a choice before tokens share one: a client gets an event for each token, also where several come at
+once, and their costs are shared (one call, one write, one wake-up)."""
+
 
 @dataclass(slots=True, eq=False)
 class Held:
@@ -94,8 +98,11 @@ class Held:
             self.pending.append(Entry(event.choice, event.at, delta))
 
     def _merge(self, event: Tokens) -> bool:
-        """Join the newest unsent entry of this choice: while the gate is busy, frames get longer instead of more. Not
-        where reasoning ends, so that its tokens can be counted, and are the same number however busy the gate was."""
+        """Join the newest unsent entry of this choice, where many wait already: while the gate is busy for long, frames
+        get longer instead of more. Not where reasoning ends, so that its tokens can be counted, and are the same number
+        however busy the gate was."""
+        if len(self.pending) - self.sent < APART * len(self.positions):
+            return False
         for index in range(len(self.pending) - 1, max(self.sent, len(self.pending) - len(self.positions)) - 1, -1):
             entry = self.pending[index]
             if entry.choice == event.choice and isinstance(entry.body, Delta):

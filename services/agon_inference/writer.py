@@ -1,7 +1,7 @@
 """Events of backends become frames at the gate, and the gate's answers decide who goes on writing.
 
-One append at a time carries everything that has come since the last one, for all requests: while Redis is slow, frames
-get longer instead of more; while it is away, everything stays here and the compute thread waits.
+One append at a time carries everything that has come since the last one, for all requests: the slower Redis, the more
+frames at once, and where many wait, longer ones. While it is away, everything stays here and the compute thread waits.
 """
 
 import asyncio

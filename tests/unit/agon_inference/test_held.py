@@ -14,7 +14,7 @@ from agon.engine.events import TokenLogprob
 from agon.errors import AgonError, Cancelled, Expired, InvalidRequest
 from agon.messages import GenerationRequest
 from agon.stream.frames import Admission, Delta, End
-from agon_inference.held import Held, status_of
+from agon_inference.held import APART, Held, status_of
 from agon_inference.taken import Identity, Taken
 from agon_inference.transcript import Entry
 
@@ -56,14 +56,24 @@ def test_an_answer_is_admitted_told_and_ended() -> None:
     assert one.ended
 
 
-def test_tokens_that_wait_for_the_gate_are_joined_by_choice() -> None:
+def test_a_token_has_a_frame_of_its_own() -> None:
     one = held(n=2)
     for event in (tokens(0, 1), tokens(0, 5, choice=1), tokens(1, 2), tokens(1, 6, choice=1)):
         one.add(event)
-    assert bodies(one) == [Delta((1, 2), "ab"), Delta((5, 6), "ef")]
+    assert bodies(one) == [Delta((1,), "a"), Delta((5,), "e"), Delta((2,), "b"), Delta((6,), "f")]
 
 
-PIECES = ("<", "think", ">", "\n", "So ", "a>b", ".", "</", "think", ">\n", "Yes", ".")
+def test_tokens_are_joined_by_choice_where_many_wait_for_the_gate() -> None:
+    one = held(n=2)
+    for at in range(APART + 1):
+        one.add(tokens(at, 1))
+        one.add(tokens(at, 5, choice=1))
+    *apart, left, right = bodies(one)
+    assert len(apart) == 2 * (APART - 1)
+    assert (left, right) == (Delta((1, 1), "aa"), Delta((5, 5), "ee"))
+
+
+PIECES = ("<", "think", ">", "\n", "So ", "a>b", ".", *"0123456789", "</", "think", ">\n", "Yes", ".")
 
 
 @given(st.lists(st.booleans(), min_size=len(PIECES), max_size=len(PIECES)))
@@ -82,9 +92,12 @@ def test_log_probabilities_are_joined_like_their_tokens_and_the_prompts_come_fir
     one = held()
     p, a, b = (TokenLogprob(letter, -1.0, letter.encode()) for letter in "pab")
     one.score(Scored(KEY, (p,)))
-    one.add(Tokens(KEY, 0, 0, (1,), "a", None, (a,)))
-    one.add(Tokens(KEY, 0, 1, (2,), "b", "stop", (b,)))
-    assert bodies(one) == [Delta((1, 2), "ab", "stop", (a, b), (p,))]
+    for at in range(APART - 1):
+        one.add(Tokens(KEY, 0, at, (1,), "a", None, (a,)))
+    one.add(Tokens(KEY, 0, APART - 1, (2,), "b", "stop", (b,)))
+    first, *_, last = bodies(one)
+    assert first == Delta((), "", prompt_logprobs=(p,))
+    assert last == Delta((1, 2), "ab", "stop", (a, b))
 
 
 def test_an_attempt_that_goes_on_does_not_tell_the_prompts_log_probabilities_again() -> None:
