@@ -17,10 +17,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from engine_cuda import cuda
+from engine_available import available
 from engine_figures import Aims, Figures, table
-from engine_peers import available
-from engine_workloads import SCHEMA, Item, arriving, conversations, make_adapters, make_model, mixed
+from engine_workloads import SCHEMA, Item, arriving, conversations, make_adapters, mixed
 from stack import machine, save
 
 RUNNERS = Path(__file__).with_name("engine_runners.py")
@@ -45,13 +44,18 @@ class Bench:
         self.absent: set[str] = set()
         self.notes: dict[str, Any] = {}
 
+    def mixed(self) -> list[Item]:
+        """64 mixed requests, or a few short ones."""
+        return [replace(item, limit=16) for item in mixed("tiny", 3)] if self.quick else mixed("tiny", 64)
+
     def job(
         self, engine: str, shape: str, items: Sequence[Item | Sequence[Item]], threads: int = 1, **options: Any
     ) -> dict[str, Any]:
         """What an engine's process says about these requests. Raises `SystemExit` when it fails."""
         job = {
             "engine": engine,
-            "folder": str(make_model(shape, self.models / shape)),
+            "shape": shape,
+            "folder": str(self.models / shape),
             "threads": threads,
             "items": [item.json() if isinstance(item, Item) else [one.json() for one in item] for item in items],
             "options": options,
@@ -88,7 +92,7 @@ class Bench:
 
 def tiny(bench: Bench) -> None:
     """64 mixed requests at once, 6 M parameters: batching, attention and the step's own cost."""
-    items = mixed("tiny", 3 if bench.quick else 64)
+    items = bench.mixed()
     ours = bench.run("tiny", "agon", "agon", "tiny", items, ceiling=True)
     two = bench.run("tiny", "agon, 2 threads", "agon", "tiny", items, 2)
     one = bench.run("tiny", "transformers one by one", "one_by_one", "tiny", items)
@@ -153,7 +157,7 @@ def m100(bench: Bench) -> None:
 
 def arrivals(bench: Bench) -> None:
     """The same requests as they come to a server: a Poisson process at shares of what the engine can do."""
-    items = mixed("tiny", 3 if bench.quick else 64)
+    items = bench.mixed()
     full = bench.run("arrivals", "all at once", "agon", "tiny", items)
     capacity = len(items) / full.wall
     for share in (0.9,) if bench.quick else (0.3, 0.6, 0.9):
@@ -176,7 +180,7 @@ def chat(bench: Bench) -> None:
 
 def adapters(bench: Bench) -> None:
     """The requests of `tiny`, each under one of 16 adapters (rank 8, all linear layers), beside none."""
-    items = mixed("tiny", 3 if bench.quick else 64)
+    items = bench.mixed()
     made = make_adapters("tiny", bench.models / "adapters", 16)
     names = list(made)
 
@@ -193,7 +197,7 @@ def adapters(bench: Bench) -> None:
 
 def guided(bench: Bench) -> None:
     """The requests of `tiny`, drawn at temperature 1, as free text and each under a JSON schema."""
-    items = mixed("tiny", 3 if bench.quick else 64)
+    items = bench.mixed()
     free = bench.run("guided", "free text", "agon", "tiny", items, temperature=1)
     schema = bench.run("guided", "JSON schema", "agon", "tiny", items, temperature=1, schema=SCHEMA)
     bench.show("guided", free.label, f"guided: {len(items)} mixed requests at once, temperature 1")
@@ -223,6 +227,8 @@ def main() -> None:
     options = parser.parse_args()
     print(machine(), flush=True)
     if options.device == "cuda":
+        from engine_cuda import cuda  # torch is imported where it computes
+
         cuda(options.quick)
         return
     with tempfile.TemporaryDirectory(prefix="agon-bench-") as folder:

@@ -4,7 +4,6 @@ What is timed is the work, neither loading nor warming up.
 """
 
 import resource
-import sys
 import time
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -14,9 +13,6 @@ from typing import Any
 import torch
 
 from engine_workloads import Item
-
-PEERS = Path(__file__).parents[1] / ".tools" / "peers"
-"""Where `make bench-peers` puts libraries that only this benchmark needs. Ours come first on the path."""
 
 
 class Timeline:
@@ -205,14 +201,3 @@ ENGINES: dict[str, Callable[[str, Sequence[Item], dict[str, Any]], dict[str, Any
     "continuous_batching": continuous_batching,
     "ctranslate2": ctranslate2,
 }
-
-
-def available(name: str) -> bool:
-    """Whether a peer's library is here."""
-    module = {"ctranslate2": "ctranslate2", "llama_cpp": "llama_cpp"}.get(name)
-    return module is None or any(PEERS.glob(f"{module}/__init__.py"))
-
-
-def use_peers() -> None:
-    """Let the peers' libraries be imported, behind everything of our own environment."""
-    sys.path.append(str(PEERS))

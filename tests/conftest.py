@@ -37,9 +37,11 @@ def postgres_url(servers: TestServers) -> str:
 
 
 @pytest.fixture
-def topic_prefix() -> str:
+def topic_prefix(servers: TestServers) -> Iterator[str]:
     """For `Topics(prefix)`: topics and groups of this test only."""
-    return f"t{uuid.uuid4().hex[:10]}."
+    prefix = f"t{uuid.uuid4().hex[:10]}."
+    yield prefix
+    servers.forget_topics(prefix)
 
 
 @pytest.fixture

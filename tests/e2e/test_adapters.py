@@ -1,8 +1,6 @@
 """Fine-tuned adapters over HTTP: loaded while the worker runs, in one batch with their base, dropped in the middle."""
 
 import asyncio
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,6 +17,7 @@ from agon.messages import ModelCard
 from agon.settings import Settings
 from contract.engine.adapters import make_adapter
 from contract.engine.tiny import make_hf_model, make_hf_tokenizer
+from support import forked
 from support.forked import Forked
 from support.workers import Client, Place, WorkerProcess, client_of, eventually, new_place
 
@@ -66,10 +65,7 @@ class Stack:
 
     def agon(self, *arguments: str) -> str:
         """A command, as an operator gives it."""
-        done = subprocess.run(
-            [sys.executable, "-m", "agon.cli", *arguments],
-            env=self.place.environment(), capture_output=True, text=True, timeout=180, check=False,
-        )  # fmt: skip
+        done = forked.agon(*arguments, environment=self.place.environment(), timeout=180)
         return f"{done.returncode}: {done.stdout}{done.stderr}"
 
     async def withdraw(self, name: str) -> None:

@@ -205,7 +205,7 @@ async def test_thirty_streams_survive_twenty_kills_with_the_text_of_an_undisturb
         async def keep_killing() -> None:
             nonlocal kills
             while kills < KILLS:
-                await asyncio.sleep(draw.uniform(0.2, 4))
+                await asyncio.sleep(draw.uniform(0.2, 2))
                 # Now and then all of them: then nobody is left, new requests are refused and the open ones wait.
                 for victim in draw.sample(sorted(made.workers), draw.choice((1, 1, 1, len(made.workers)))):
                     made.workers[victim].kill()

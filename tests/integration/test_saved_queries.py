@@ -3,7 +3,6 @@
 import asyncio
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ import pytest
 from agon.store import covariances
 from agon.store.cells import Slice
 from agon.store.leaderboard import METHODS, leaderboard
-from support import databases
+from support import databases, forked
 from support.board import fill
 from support.servers import TestServers
 
@@ -92,13 +91,7 @@ async def test_the_numbers_of_the_views_fit_each_other(filled: str) -> None:
 
 async def test_a_price_makes_money_of_a_win_s_tokens(filled: str) -> None:
     def price(*arguments: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            [sys.executable, "-m", "agon.cli", "models", "price", *arguments],
-            env={"AGON_POSTGRES_URL": filled, "PYTHONPATH": ":".join(sys.path)},
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
+        return forked.agon("models", "price", *arguments, environment={"AGON_POSTGRES_URL": filled})
 
     told = await asyncio.to_thread(price, "nano-6m", "0.5")
     assert told.stdout == "nano-6m costs 0.5 per million tokens\n", told.stderr

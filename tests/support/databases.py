@@ -14,11 +14,12 @@ def named(url: str, database: str) -> str:
 
 
 async def create(admin_url: str, template: str | None = None) -> str:
-    """Make an empty database, or a copy of `template`; returns its URL."""
+    """Make an empty database, or a copy of `template` (file by file, the quickest way); returns its URL."""
     name = f"t_{uuid.uuid4().hex[:12]}"
     connection = await asyncpg.connect(admin_url, timeout=10)
     try:
-        await connection.execute(f'CREATE DATABASE "{name}"' + (f' TEMPLATE "{template}"' if template else ""))
+        copy = f' TEMPLATE "{template}" STRATEGY FILE_COPY' if template else ""
+        await connection.execute(f'CREATE DATABASE "{name}"{copy}')
     finally:
         await connection.close()
     return named(admin_url, name)

@@ -1,12 +1,10 @@
-"""Runs a service that kills itself (SIGKILL) or stops at a named point: `python dying.py vote_ingest inside`.
+"""Points at which a service kills itself (SIGKILL) or stops, once the function of that name was called in its process.
 
-The points are wrapped around the service's own functions from outside; the service knows nothing of it.
+They are wrapped around the service's own functions from outside; the service knows nothing of it.
 """
 
-import importlib
 import os
 import signal
-import sys
 from typing import Any
 
 
@@ -136,10 +134,3 @@ def while_recording() -> None:
         return new
 
     requests.record = record
-
-
-if __name__ == "__main__":
-    service, point = sys.argv[1:]
-    globals()[point]()
-    sys.argv[1:] = []
-    importlib.import_module(f"agon_{service}.app").main()

@@ -11,6 +11,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TypeVar
 
+from aiokafka.admin import AIOKafkaAdminClient
+
 from agon.local.kafka import KafkaServer
 from agon.local.ports import free_port
 from agon.local.postgres import PostgresServer
@@ -40,6 +42,12 @@ class TestServers:
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run something asynchronous from a fixture that is not."""
         return self._loop.run_until_complete(work)
+
+    def forget_topics(self, prefix: str) -> None:
+        """Delete the topics of a test, if it can have made any: with thousands of partitions, every list of topics and
+        every new one costs more."""
+        if "kafka" in self._urls:
+            self.run(_delete_topics(self._urls["kafka"], prefix))
 
     def close(self) -> None:
         self._closing.close()
@@ -78,6 +86,16 @@ class TestServers:
                 raise ValueError(f"AGON_TEST_SERVERS={choice}: it is auto, docker or local")
             self._docker = choice == "docker" or (choice == "auto" and _docker_has_all())
         return self._docker
+
+
+async def _delete_topics(kafka_url: str, prefix: str) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka_url)
+    await admin.start()
+    try:
+        if made := [topic for topic in await admin.list_topics() if topic.startswith(prefix)]:
+            await admin.delete_topics(made)
+    finally:
+        await admin.close()
 
 
 def _docker_has_all() -> bool:

@@ -14,6 +14,8 @@ from typing import Any
 
 import psutil
 
+from support import forked
+
 AGON = (sys.executable, "-m", "agon.cli")
 
 
@@ -25,9 +27,7 @@ def environment(**more: str) -> dict[str, str]:
 
 def agon(*arguments: str, timeout: float = 60, **more: str) -> "subprocess.CompletedProcess[str]":
     """Run a command of `agon` to its end."""
-    return subprocess.run(
-        [*AGON, *arguments], capture_output=True, text=True, timeout=timeout, env=environment(**more), check=False
-    )
+    return forked.agon(*arguments, environment=environment(**more), timeout=timeout)
 
 
 @dataclass

@@ -4,8 +4,6 @@ import asyncio
 import json
 import os
 import signal
-import subprocess
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -23,6 +21,8 @@ from agon.arena import tickets
 from agon.arena.votes import vote_id
 from agon.messages import VoteCast, now
 from agon.topics import Keys, Topics
+from support import dying
+from support.forked import Forked
 
 SECRET = "the secret of these tests"
 R = TypeVar("R")
@@ -77,7 +77,7 @@ async def eventually(what: str, ask: Callable[[], Awaitable[R | None]], within: 
 class Process:
     """A service in a process of its own; `log` is what it has written."""
 
-    popen: subprocess.Popen[bytes]
+    forked: Forked
     path: Path
 
     @property
@@ -86,10 +86,10 @@ class Process:
 
     @property
     def alive(self) -> bool:
-        return self.popen.poll() is None
+        return self.forked.poll() is None
 
     def send(self, number: signal.Signals) -> None:
-        self.popen.send_signal(number)
+        self.forked.send_signal(number)
 
     async def exit(self, within: float = 20.0) -> int:
         """Its exit status, once it has ended."""
@@ -98,8 +98,7 @@ class Process:
             return not self.alive
 
         await eventually(f"the process ends\n{self.log}", ended, within)
-        status: int = self.popen.returncode
-        return status
+        return self.forked.wait()
 
 
 @dataclass
@@ -112,27 +111,18 @@ class Processes:
 
     def start(self, service: str, *, die_at: str | None = None, **more: str) -> Process:
         """`python -m agon_<service>`; with `die_at`, one that kills itself there (`support.dying`)."""
-        command = [sys.executable, "-m", f"agon_{service}"]
-        if die_at is not None:
-            command = [sys.executable, str(Path(__file__).with_name("dying.py")), service, die_at]
         number = len(self.started) + 1
         path = self.folder / f"{number}-{service}.log"
-        with path.open("wb") as log:
-            popen = subprocess.Popen(
-                command,
-                env={**os.environ, **self.place.environment(f"{service}-{number}", **more)},
-                stdout=log,
-                stderr=log,
-            )
-        process = Process(popen, path)
+        environment = {**os.environ, **self.place.environment(f"{service}-{number}", **more)}
+        before = None if die_at is None else getattr(dying, die_at)
+        process = Process(Forked(f"agon_{service}", environment, path, before=before), path)
         self.started.append(process)
         return process
 
     def stop(self) -> None:
         for process in self.started:
-            if process.alive:
-                process.popen.kill()
-            process.popen.wait()
+            process.forked.kill()
+            process.forked.wait()
 
 
 @contextmanager

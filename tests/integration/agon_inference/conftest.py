@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from agon.bus import topic_admin
-from support.workers import Client, Place, StartWorker, WorkerProcess, client_of, new_place
+from support.workers import Client, Place, StartWorker, WorkerProcess, client_of
 
 
 @pytest.fixture
-async def place(kafka_url: str, redis_url: str, tmp_path: Path) -> Place:
-    made = new_place(kafka_url, redis_url, tmp_path)
+async def place(kafka_url: str, redis_url: str, topic_prefix: str, tmp_path: Path) -> Place:
+    made = Place(kafka_url, redis_url, topic_prefix.removesuffix("."), tmp_path)
     await topic_admin.apply(kafka_url, made.topics.prefix)
     return made
 

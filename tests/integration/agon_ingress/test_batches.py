@@ -2,8 +2,6 @@
 
 import asyncio
 import json
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -23,6 +21,7 @@ from agon.messages import now
 from agon.store import api_keys
 from agon_ingress import sweeping
 from integration.agon_ingress.conftest import Ingress, MakeSettings, eventually, serving
+from support.forked import Forked
 from support.workers import Place, WorkerProcess, new_place
 
 pytestmark = pytest.mark.servers
@@ -95,10 +94,9 @@ def opened(
     return made
 
 
-def started_recorder(place: Place, database_url: str) -> "subprocess.Popen[bytes]":
+def started_recorder(place: Place, database_url: str) -> Forked:
     environment = place.environment(AGON_POSTGRES_URL=database_url, AGON_NAME="recorder-b")
-    with (place.folder / "recorder.log").open("wb") as log:
-        return subprocess.Popen([sys.executable, "-m", "agon_recorder"], env=environment, stderr=log)
+    return Forked("agon_recorder", environment, place.folder / "recorder.log")
 
 
 def lines(*models: str) -> bytes:

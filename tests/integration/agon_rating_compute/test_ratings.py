@@ -3,8 +3,6 @@
 import hashlib
 import json
 import random
-import subprocess
-import sys
 from typing import Any
 
 import asyncpg
@@ -20,6 +18,7 @@ from agon.store.offsets import Offsets
 from agon.telemetry import Metrics
 from agon_rating_compute import counting
 from agon_rating_compute.counting import Counted, Counting, changes
+from support import forked
 from support.voting import Place, Processes, eventually, records
 
 pytestmark = pytest.mark.servers
@@ -124,7 +123,7 @@ async def test_boards_follow_the_votes_and_a_restart_recounts_nothing(arena: Are
     first = services.start("rating_compute")
     await arena.add(150)
     await arena.check()
-    first.popen.terminate()
+    first.forked.terminate()
     assert await first.exit() == 0
     await arena.relay(*arena.votes[100:])  # what a relay repeats after a crash
     services.start("rating_compute")
@@ -227,18 +226,14 @@ async def test_a_published_run_is_kept_and_can_be_checked(arena: Arena, services
     service = services.start("rating_compute")
     await arena.add(60)
     await arena.check()
-    service.popen.terminate()
+    service.forked.terminate()
     await service.exit()
 
     def publish() -> str:
-        done = subprocess.run(
-            [sys.executable, "-m", "agon_rating_compute", "publish", "--arena", "main"],
-            env=arena.place.environment("publisher"),
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=60,
+        done = forked.run(
+            "agon_rating_compute", "publish", "--arena", "main", environment=arena.place.environment("publisher")
         )
+        assert done.returncode == 0, done.stderr
         return done.stdout
 
     assert "published main/overall by bradley_terry: 60 votes, 4 models ranked" in publish()

@@ -81,7 +81,7 @@ async def test_a_killed_ingest_loses_and_doubles_nothing(
         return not victim.alive
 
     await eventually(f"the victim reaches its point\n{victim.log}", dead, within=60)
-    assert victim.popen.returncode == -9
+    assert victim.forked.returncode == -9
     rest = list(waiting)
     twice = rng.sample(votes, 20)  # an ingress that got no answer sends again
     await send_votes(producer, place.topics.votes, [*rest, *twice, *votes[:5]])
@@ -102,7 +102,7 @@ async def test_an_ingest_that_was_stopped_in_its_transaction_holds_up_nobody_and
     await send_votes(producer, place.topics.votes, votes[:20])
 
     async def stopped() -> bool:
-        return psutil.Process(sleeper.popen.pid).status() == psutil.STATUS_STOPPED
+        return psutil.Process(sleeper.forked.pid).status() == psutil.STATUS_STOPPED
 
     await eventually("it stops", stopped)
     services.start("vote_ingest")

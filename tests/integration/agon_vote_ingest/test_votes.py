@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from typing import Any
 
@@ -16,6 +15,7 @@ from redis.asyncio import Redis
 from agon.bus.dead_letters import PREFIX
 from agon.ledger import canonical, leaf_hash
 from agon.store.leaderboard import leaderboard
+from support import forked
 from support.voting import (
     Place,
     Processes,
@@ -117,10 +117,7 @@ async def test_votes_are_taken_back_once_and_leave_their_slices(
     await judged(place, 8)
 
     def agon(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "agon.cli", "votes", *arguments],
-            env={**os.environ, **place.environment("operator")}, capture_output=True, text=True, timeout=60,
-        )  # fmt: skip
+        return forked.agon("votes", *arguments, environment={**os.environ, **place.environment("operator")})
 
     one = votes[0].vote_id
     assert agon("retract", one, "--reason", "a slip").stdout == "1 vote taken back\n"

@@ -2,23 +2,18 @@
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from support import forked
 
 pytestmark = pytest.mark.servers
 
 
 def test_a_policy_is_set_whole_or_not_at_all(database_url: str, tmp_path: Path) -> None:
     def agon(*arguments: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            [sys.executable, "-m", "agon.cli", "arenas", *arguments],
-            env={"AGON_POSTGRES_URL": database_url, "PYTHONPATH": ":".join(sys.path)},
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
+        return forked.agon("arenas", *arguments, environment={"AGON_POSTGRES_URL": database_url})
 
     policy = {
         "pairing": {"kind": "active", "rule": "widths"},

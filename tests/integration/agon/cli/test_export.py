@@ -3,7 +3,6 @@
 import hashlib
 import json
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +11,14 @@ import duckdb
 import polars
 import pytest
 
+from support import forked
 from support.board import fill
 
 pytestmark = pytest.mark.servers
 
 
 def export(database_url: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-m", "agon.cli", "export", *arguments],
-        env={"AGON_POSTGRES_URL": database_url, "PYTHONPATH": ":".join(sys.path)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
+    return forked.agon("export", *arguments, environment={"AGON_POSTGRES_URL": database_url}, timeout=120)
 
 
 async def fetch(database_url: str, query: str) -> list[Any]:

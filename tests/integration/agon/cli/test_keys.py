@@ -2,13 +2,13 @@
 
 import json
 import subprocess
-import sys
 from collections.abc import Callable
 
 import asyncpg
 import pytest
 
 from agon.api_keys import id_of, keyed_hash
+from support import forked
 
 pytestmark = pytest.mark.servers
 
@@ -19,18 +19,8 @@ SECRET = "of-this-server"
 @pytest.fixture
 def agon(database_url: str) -> Agon:
     def run(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            [sys.executable, "-m", "agon.cli", "keys", *arguments],
-            env={
-                "AGON_POSTGRES_URL": database_url,
-                "AGON_KEY_SECRET": SECRET,
-                "PYTHONPATH": ":".join(sys.path),
-                **environment,
-            },
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
+        told = {"AGON_POSTGRES_URL": database_url, "AGON_KEY_SECRET": SECRET, **environment}
+        return forked.agon("keys", *arguments, environment=told)
 
     return run
 
