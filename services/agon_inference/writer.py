@@ -54,6 +54,7 @@ class Writer:
         self._dirty: dict[str, Held] = {}
         self._loop = asyncio.get_running_loop()
         self._wake = asyncio.Event()
+        self._woken = False
         self._room = threading.Event()
         self._room.set()
         self._settled = asyncio.Event()
@@ -72,7 +73,9 @@ class Writer:
         """Take events from any thread, without waiting: such a backend is bounded by what it may hold."""
         if not self._closed:
             self._events.extend(events)
-            self._loop.call_soon_threadsafe(self._wake.set)
+            if not self._woken:
+                self._woken = True
+                self._loop.call_soon_threadsafe(self._wake.set)
 
     def close(self) -> None:
         """Take no more events: what backends say from here on is that they are being stopped."""
@@ -117,6 +120,7 @@ class Writer:
         await self._settled.wait()
 
     def _take(self) -> None:
+        self._woken = False  # before looking: what comes from here on wakes us again
         events = [self._events.popleft() for _ in range(len(self._events))]
         self._room.set()
         moment = time.time()
