@@ -33,7 +33,7 @@ from api_peers import Server
 from stack import Stack, machine, percentile, processor_seconds, running, save
 
 CONNECTIONS = 32
-WARM = 20
+WARM = 300  # requests of each, on each endpoint, before any counts
 ONE_BY_ONE = 60  # requests a round
 THROUGH, EMBEDS, SCRIPTED = "through", "embeds", "scripted"
 AIM_RATE, AIM_LATENCY = 3.0, 1 / 3

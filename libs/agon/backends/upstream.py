@@ -26,7 +26,7 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Any, Self
 
-import httpx
+import aiohttp
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from agon.backends.base import Admitted, Emit, Event, Failed, Job, Load
@@ -50,6 +50,7 @@ from agon.messages import GenerationRequest, ModelCard, now
 
 _log = logging.getLogger(__name__)
 _KEY_ENV = "AGON_UPSTREAM_KEY"
+_CONNECT_SECONDS = 10.0
 _ERROR_BYTES = 64 * 1024  # of an error's body that are read
 _VECTOR_BYTES = 32 * 1024 * 1024  # of an answer of vectors: cut off above it, and then no JSON
 
@@ -88,7 +89,7 @@ class UpstreamBackend:
             created_at=now(),
         )
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._client: httpx.AsyncClient | None = None
+        self._client: aiohttp.ClientSession | None = None
         self._emit: Emit = _nobody
         self._early: deque[Job | str] = deque()
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -129,10 +130,12 @@ class UpstreamBackend:
         headers = {"accept": "text/event-stream", "user-agent": "agon"}
         if self._key:
             headers["authorization"] = f"Bearer {self._key}"
-        self._client = httpx.AsyncClient(
+        self._client = aiohttp.ClientSession(
             headers=headers,
-            timeout=httpx.Timeout(self._options.timeout, connect=10.0, pool=None),
-            limits=httpx.Limits(max_connections=self._options.concurrency),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=self._options.timeout),
+            connector=aiohttp.TCPConnector(limit=self._options.concurrency),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=True,  # proxies
         )
         while self._early:
             self._take(self._early.popleft())
@@ -145,7 +148,7 @@ class UpstreamBackend:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         if self._client is not None:
-            await self._client.aclose()
+            await self._client.close()
 
     def _call(self, entry: Job | str) -> None:
         """Bring a job or a key to cancel into the event loop."""
@@ -195,35 +198,45 @@ class UpstreamBackend:
         assert self._client is not None
         path, body = as_openai(request, self._name)
         try:
-            async with self._client.stream("POST", f"{self._url}/{path}", json=body) as response:
-                if response.status_code != 200:
+            async with self._client.post(f"{self._url}/{path}", json=body, allow_redirects=False) as response:
+                if response.status != 200:
                     raise await _refusal(response)
                 if request.kind == "embedding":
                     self._emit([Admitted(answer.key, 0), *answer.embedded(await _at_most(response, _VECTOR_BYTES))])
                     return
-                if not response.headers.get("content-type", "").startswith("text/event-stream"):
+                if response.content_type != "text/event-stream":
                     raise UpstreamFailed("the upstream does not stream its answer")
-                self._emit([Admitted(answer.key, 0)])
                 parser = EventParser()
-                async for chunk in response.aiter_bytes():
-                    events = [event for data in parser.feed(chunk) for event in answer.read(data)]
+                # What came together with the head is told together with the admission: a call to Redis less.
+                events: list[Event] = [Admitted(answer.key, 0)]
+                chunk = response.content.read_nowait()
+                while True:
+                    events += [event for data in parser.feed(chunk) for event in answer.read(data)]
                     if events:
                         self._emit(events)
                     if answer.done:
                         return
-        except httpx.TimeoutException as error:
+                    if not (chunk := await response.content.readany()):
+                        return
+                    events = []
+        except aiohttp.ConnectionTimeoutError as error:
+            raise _unreachable() from error
+        except aiohttp.ServerTimeoutError as error:
             raise UpstreamFailed(
                 f"the upstream was silent for {self._options.timeout:g} s", code="upstream_timeout"
             ) from error
-        except httpx.ConnectError as error:
-            raise UpstreamFailed(
-                "the upstream cannot be reached", code="upstream_unreachable", retry_after=timedelta(seconds=1)
-            ) from error
-        except httpx.HTTPError as error:
+        except aiohttp.ClientConnectorError as error:
+            raise _unreachable() from error
+        except aiohttp.ClientError as error:
             raise UpstreamFailed(f"the connection to the upstream broke ({type(error).__name__})") from error
 
 
-async def _refusal(response: httpx.Response) -> AgonError:
+def _unreachable() -> AgonError:
+    told = "the upstream cannot be reached"
+    return UpstreamFailed(told, code="upstream_unreachable", retry_after=timedelta(seconds=1))
+
+
+async def _refusal(response: aiohttp.ClientResponse) -> AgonError:
     """An answer that is not 200, in our words. A wrong key or model over there is not the caller's fault."""
     content = await _at_most(response, _ERROR_BYTES)
     try:
@@ -233,7 +246,7 @@ async def _refusal(response: httpx.Response) -> AgonError:
         error = content.decode("utf-8", "replace")
     message = message_of(error)
     code = error.get("code") if isinstance(error, Mapping) else None
-    status = response.status_code
+    status = response.status
     if status in (400, 422):
         kind = ContextTooLong if code == "context_length_exceeded" else InvalidRequest
         return kind(f"the upstream refuses the request: {message}")
@@ -250,17 +263,17 @@ async def _refusal(response: httpx.Response) -> AgonError:
     return UpstreamFailed(f"the upstream answered {status}: {message}")
 
 
-async def _at_most(response: httpx.Response, size: int) -> bytes:
+async def _at_most(response: aiohttp.ClientResponse, size: int) -> bytes:
     """The body, as far as it goes up to about so many bytes."""
     content = bytearray()
-    async for chunk in response.aiter_bytes():
+    async for chunk in response.content.iter_any():
         content += chunk
         if len(content) > size:
             break
     return bytes(content)
 
 
-def _retry_after(response: httpx.Response) -> timedelta | None:
+def _retry_after(response: aiohttp.ClientResponse) -> timedelta | None:
     try:
         seconds = float(response.headers.get("retry-after", ""))
     except ValueError:
