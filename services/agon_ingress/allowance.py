@@ -16,7 +16,8 @@ def need(requests: Sequence[GenerationRequest], body_bytes: int, card: ModelCard
     """Tokens that an answer may cost: its prompt by its size, and the most that its requests may generate; `unnamed`
     for each choice of a request that names no most."""
     answers = sum(
-        max(request.n, request.best_of or 1) * min(request.limit or unnamed, card.context_length)
+        max(request.n, request.best_of or 1)
+        * min(unnamed if request.limit is None else request.limit, card.context_length)
         for request in requests
         if request.kind != "embedding"
     )

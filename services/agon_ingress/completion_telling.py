@@ -54,40 +54,26 @@ def _top(token: TokenLogprob) -> dict[str, float] | None:
 
 
 class Listening:
-    """The choices' scores. A prompt's, where it is echoed, go in front of each of its `n` choices. `prompt_only`: the
-    one token that each choice has is not told."""
+    """The choices' scores. A prompt's, where it is echoed, go in front of each of its `n` choices."""
 
-    def __init__(self, choices: int, n: int, logprobs: int | None, *, echo: bool, prompt_only: bool = False) -> None:
+    def __init__(self, choices: int, n: int, logprobs: int | None, *, echo: bool) -> None:
         self.choices = choices
         self._n = n
         self._echo = echo
-        self._prompt_only = prompt_only
         self.scores = None if logprobs is None else [Scores(logprobs) for _ in range(choices)]
 
-    def hear(self, choice: int, delta: Delta) -> Delta:
-        """Notes the scores; what of it is to be told."""
-        if self._prompt_only:
-            delta = _without_tokens(delta)
+    def hear(self, choice: int, delta: Delta) -> None:
+        """Notes the scores."""
         if self.scores is None:
-            return delta
+            return
         if delta.prompt_logprobs is not None and self._echo:
             first = choice - choice % self._n
             for one in self.scores[first : first + self._n]:
                 one.tokens[:0] = delta.prompt_logprobs
         self.scores[choice].tokens.extend(delta.logprobs or ())
-        return delta
 
     def tell(self, choice: int) -> CompletionLogprobs | None:
         return None if self.scores is None else self.scores[choice].tell()
-
-
-def _without_tokens(delta: Delta) -> Delta:
-    """What the answer's own tokens show stands behind the prompt."""
-    text = delta.text
-    for token in reversed(delta.logprobs or ()):
-        said = token.data or b""
-        text = text.removesuffix(said.decode("utf-8", "replace"))
-    return Delta((), text, delta.finish_reason and "length", None, delta.prompt_logprobs)
 
 
 class WholeCompletion:
@@ -100,7 +86,7 @@ class WholeCompletion:
         self._reasons: list[str | None] = [None] * listening.choices
 
     def delta(self, choice: int, delta: Delta) -> None:
-        delta = self._listening.hear(choice, delta)
+        self._listening.hear(choice, delta)
         self._texts[choice].append(delta.text)
         self._reasons[choice] = delta.finish_reason or self._reasons[choice]
 
@@ -134,7 +120,7 @@ class CompletionStream:
         return b""
 
     def delta(self, choice: int, delta: Delta) -> bytes:
-        delta = self._listening.hear(choice, delta)
+        self._listening.hear(choice, delta)
         if not delta.text and delta.finish_reason is None:
             return b""
         told = CompletionChunkChoice(

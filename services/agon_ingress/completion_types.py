@@ -22,7 +22,7 @@ class CompletionRequest(Guided, Sampling, Asked):
 
     prompt: Prompt
     max_tokens: Annotated[int, Field(ge=0)] | None = None
-    """Default: 16. With `echo` it may be 0: only the prompt is told; the engine draws one token, which it counts."""
+    """Default: 16. With `echo` it may be 0: only the prompt is told and scored, and nothing generated."""
     best_of: Annotated[int, Field(ge=1, le=16)] | None = None
     """Generate so many and give the `n` most probable; all of them are counted."""
     echo: bool = False

@@ -11,10 +11,10 @@ def _generations(asked: CompletionRequest, ask: Ask) -> tuple[GenerationRequest,
     able(ask.card, "completion")
     same = {
         "kind": "completion",
-        "max_tokens": DEFAULT_MAX_TOKENS if asked.max_tokens is None else max(1, asked.max_tokens),
+        "max_tokens": DEFAULT_MAX_TOKENS if asked.max_tokens is None else asked.max_tokens,
         "best_of": asked.best_of,
         "echo": asked.echo,
-        "logprobs": asked.logprobs is not None or asked.max_tokens == 0,  # which tell the token from the prompt
+        "logprobs": asked.logprobs is not None,
         "top_logprobs": asked.logprobs,
         "prompt_logprobs": asked.logprobs if asked.echo else None,
         "response_format": asked.form,
@@ -40,7 +40,7 @@ def _streamed(asked: CompletionRequest, ask: Ask) -> CompletionStream | None:
 
 def _listening(asked: CompletionRequest) -> Listening:
     choices = len(asked.prompts) * asked.n
-    return Listening(choices, asked.n, asked.logprobs, echo=asked.echo, prompt_only=asked.max_tokens == 0)
+    return Listening(choices, asked.n, asked.logprobs, echo=asked.echo)
 
 
 COMPLETIONS = Endpoint(

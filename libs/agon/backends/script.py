@@ -119,7 +119,7 @@ def words(options: Options, request: GenerationRequest, index: int, limit: int) 
     thought = pieces(f"<think>\n{options.reasoning}\n</think>\n\n") if options.reasoning else []
     told = [*thought, *said] or ["…"]
     count = options.tokens or len(told)
-    if request.ignore_eos and request.limit:
+    if request.ignore_eos and request.limit is not None:
         count = limit
     return list(itertools.islice(itertools.cycle(told), min(count, limit))), "stop" if count <= limit else "length"
 

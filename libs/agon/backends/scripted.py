@@ -15,7 +15,7 @@ from typing import Self
 
 from pydantic import ValidationError
 
-from agon.backends.base import Admitted, Event, Failed, Finished, Job, Load, Tokens, refuse
+from agon.backends.base import Admitted, Event, Failed, Finished, Job, Load, Scored, Tokens, refuse
 from agon.backends.script import SAME, Options, inputs, pieces, token_id, until_stop, words
 from agon.engine.events import Alternative, TokenLogprob
 from agon.errors import (
@@ -31,7 +31,7 @@ from agon.errors import (
 from agon.messages import GenerationRequest, ModelCard, now
 from agon.messages.formats import GrammarFormat, RegexFormat
 
-_REFUSED = ("best_of", "echo", "prompt_logprobs", "stop_token_ids", "min_tokens")
+_REFUSED = ("best_of", "stop_token_ids", "min_tokens")
 _SAME_ID = token_id(SAME)
 
 
@@ -51,7 +51,7 @@ class _Choice:
 class _Run:
     """A job in progress. `due` is when its next tokens may come, by the monotonic clock."""
 
-    __slots__ = ("choices", "completed", "deadline", "due", "key", "options", "prompt_tokens", "top")
+    __slots__ = ("choices", "completed", "deadline", "due", "key", "options", "preface", "prompt_tokens", "top")
 
     def __init__(
         self,
@@ -61,8 +61,11 @@ class _Run:
         prompt_tokens: int,
         deadline: float | None,
         top: int | None,
+        preface: str,
     ) -> None:
         self.key = key
+        self.preface = preface
+        """Shown before each choice's text."""
         self.options = options
         self.top = top
         """How many alternatives each token's log-probability comes with; None where nobody asked for them."""
@@ -177,11 +180,14 @@ class ScriptedBackend:
         if request.deadline:
             deadline = time.monotonic() + (request.deadline - now()).total_seconds()
         top = request.top_logprobs or 0 if request.logprobs else None
-        run = _Run(job.key, options, choices, prompt_tokens, deadline, top)
+        preface = inputs(request)[0] if request.echo else ""
+        run = _Run(job.key, options, choices, prompt_tokens, deadline, top, preface)
         run.completed = sum(map(len, job.emitted))
         run.due = time.monotonic() + options.first_delay
         self._running[job.key] = run
         events.append(Admitted(job.key, prompt_tokens))
+        if request.prompt_logprobs is not None:
+            events.append(Scored(job.key, _scores(inputs(request), request.prompt_logprobs)))
 
     def _advance(self, run: _Run, moment: float, events: list[Event]) -> None:
         options = run.options
@@ -202,7 +208,8 @@ class ScriptedBackend:
             ids = tuple(choice.ids[at:end])
             shown = choice.shown[at:end]
             logprobs = None if run.top is None else tuple(_certain(piece, run.top) for piece in shown)
-            events.append(Tokens(run.key, choice.index, at, ids, "".join(shown), finish, logprobs))
+            text = "".join(shown) if at else run.preface + "".join(shown)
+            events.append(Tokens(run.key, choice.index, at, ids, text, finish, logprobs))
             run.completed += end - at
             choice.position = end
         run.choices = [choice for choice in run.choices if choice.position < len(choice.ids)]
@@ -216,10 +223,10 @@ class ScriptedBackend:
 
 
 def _choice(options: Options, request: GenerationRequest, index: int, room: int, position: int) -> _Choice:
-    limit = min(request.limit or room, room)
+    limit = room if request.limit is None else min(request.limit, room)
     if options.uniform and not request.stop:
         assert options.tokens is not None
-        count = limit if request.ignore_eos and request.limit else options.tokens
+        count = limit if request.ignore_eos and request.limit is not None else options.tokens
         length = min(count, limit)
         finish = "stop" if count <= limit else "length"
         return _Choice(index, [_SAME_ID] * length, [SAME] * length, finish, min(position, length))
@@ -228,6 +235,12 @@ def _choice(options: Options, request: GenerationRequest, index: int, room: int,
     if len(shown) < len(told) or "".join(shown) != "".join(told):
         told, finish = told[: len(shown)], "stop"
     return _Choice(index, [token_id(word) for word in told], shown, finish, min(position, len(told)))
+
+
+def _scores(said: Sequence[str], top: int) -> tuple[TokenLogprob, ...]:
+    """The prompt's tokens: of the first nothing came before."""
+    first, *rest = [piece for text in said for piece in pieces(text)] or [""]
+    return TokenLogprob(first, None, first.encode()), *(_certain(piece, top) for piece in rest)
 
 
 def _certain(piece: str, top: int) -> TokenLogprob:

@@ -281,6 +281,11 @@ class Engine:
                 events.append(Scored(sequence.key, tuple(sequence.prompt_scores)))
                 sequence.prompt_scores = None
             group.drawn_at = group.drawn_at or time.monotonic()
+            if not sequence.drawing.limit:  # only the prompt was to be scored
+                self.scheduler.remove(sequence)
+                events += group.close_empty()
+                self._finish(group, events)
+                continue
             for other in group.followers:
                 self.scheduler.add(other)
             group.followers = []

@@ -63,6 +63,8 @@ class Intake:
                     continue
             shape = self._shape(params, prompt, drawing, grammar)
             group.open[choice] = Sequence(request.key, choice, order, prompt, drawing, root, adapter, shape, preface)
+        if not drawing.limit and params.prompt_logprobs is None:
+            return group, group.close_empty()
         ended = self._replay(group) if group.contest is None else []
         if group.open:
             group.leader, *group.followers = group.open.values()
@@ -97,7 +99,7 @@ class Intake:
             seed=secrets.randbits(63) if params.seed is None else params.seed,
             stop=tuple(params.stop),
             end_ids=frozenset(params.stop_token_ids) | (frozenset() if params.ignore_eos else self.end_ids),
-            limit=min(params.max_tokens or room, room),
+            limit=room if params.max_tokens is None else min(params.max_tokens, room),
             min_p=_first(params.min_p, default.get("min_p"), 0.0),
             typical_p=_first(params.typical_p, default.get("typical_p"), 1.0),
             # Best of needs them, too.

@@ -75,7 +75,8 @@ class SamplingParams:
     seed: int | None = None
     """64 bits, signed. The same seed gives the same tokens, whatever else is in the batch. None: a random one."""
     max_tokens: int | None = None
-    """The most tokens of each choice; the model's context is the limit in any case."""
+    """The most tokens of each choice; the model's context is the limit in any case. 0: nothing is generated, the prompt
+    is told (`echo`) or scored (`prompt_logprobs`)."""
     min_tokens: int = 0
     """0 to `max_tokens`: no token, and no stop string, ends a choice before it has so many."""
     n: int = 1
@@ -113,8 +114,9 @@ class SamplingParams:
         )  # fmt: skip
         _check(all(-100 <= bias <= 100 for bias in self.logit_bias.values()), "logit_bias", "must be -100 to 100")
         _check(self.seed is None or -(2**63) <= self.seed < 2**63, "seed", "must fit 64 bits, signed")
-        _check(self.max_tokens is None or self.max_tokens >= 1, "max_tokens", "must be 1 or more")
-        _check(0 <= self.min_tokens <= (self.max_tokens or self.min_tokens), "min_tokens", "must be 0 to max_tokens")
+        _check(self.max_tokens is None or self.max_tokens >= 0, "max_tokens", "must be 0 or more")
+        most = self.min_tokens if self.max_tokens is None else self.max_tokens
+        _check(0 <= self.min_tokens <= most, "min_tokens", "must be 0 to max_tokens")
         _check(1 <= self.n <= MOST_CHOICES, "n", f"must be 1 to {MOST_CHOICES}")
         _check(
             self.best_of is None or self.n <= self.best_of <= MOST_CHOICES, "best_of", f"must be n to {MOST_CHOICES}"
@@ -126,8 +128,8 @@ class SamplingParams:
 
     @property
     def drawn(self) -> int:
-        """How many choices are generated."""
-        return self.best_of or self.n
+        """How many choices are generated: of empty ones none is the best."""
+        return self.n if self.max_tokens == 0 else self.best_of or self.n
 
 
 def _check(good: bool, param: str, message: str) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from agon.engine.adapter import Adapter
 from agon.engine.contest import Contest
 from agon.engine.detokenize import TextStream
-from agon.engine.events import TokenLogprob
+from agon.engine.events import TokenLogprob, Tokens
 from agon.engine.pages import link
 from agon.engine.params import Request
 from agon.engine.shaping import Shape
@@ -24,7 +24,7 @@ class Drawing:
     end_ids: frozenset[int]
     """Tokens that end the answer: the model's own unless they are ignored, and the request's."""
     limit: int
-    """The most tokens of an answer, the context's room included."""
+    """The most tokens of an answer, the context's room included; 0 where only the prompt is told or scored."""
     min_p: float = 0.0
     typical_p: float = 1.0
     min_tokens: int = 0
@@ -157,3 +157,9 @@ class Group:
     def cached_tokens(self) -> int:
         """Tokens of the prompt that were found in the cache."""
         return min(self.leader.cached or 0, self.prompt_tokens) if self.leader else 0
+
+    def close_empty(self) -> list[Tokens]:
+        """End all open choices without a token, and tell so."""
+        told = [Tokens(self.request.key, choice, 0, (), one.preface, "length") for choice, one in self.open.items()]
+        self.open.clear()
+        return told

@@ -106,7 +106,8 @@ class KafkaServer(Server):
 
     def _write_settings(self, logs: Path) -> None:
         # The controller's port is nobody's business; a static voter may move between starts.
-        controller = free_port()
+        while (controller := free_port()) == self.port:
+            pass  # the broker's is reserved, not bound yet
         settings = {
             "process.roles": "broker,controller",
             "node.id": 1,

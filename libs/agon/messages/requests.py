@@ -112,6 +112,8 @@ class GenerationRequest(Sampling):
     dimensions: Annotated[int, Field(ge=1)] | None = None
     """Only of kind `embedding`: the first so many of each vector, at length 1 again."""
 
+    max_tokens: Annotated[int, Field(ge=0)] | None = None
+    """0 only of kind `completion`: nothing is generated, the prompt is told (`echo`) or scored (`prompt_logprobs`)."""
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
     best_of: Annotated[int, Field(ge=1, le=16)] | None = None
     """Generate so many answers and give the `n` whose tokens are the most probable together; all of them are counted.
@@ -164,9 +166,9 @@ class GenerationRequest(Sampling):
         calling(self.tools, self.tool_choice, self.parallel_tool_calls)
         if self.kind != "chat" and (self.tools or self.chat_template_kwargs):
             raise ValueError("`tools` and `chat_template_kwargs` are for a chat")
-        if self.echo and self.kind != "completion":
-            raise ValueError("`echo` is for kind completion")
-        if self.max_tokens and self.max_completion_tokens and self.max_tokens != self.max_completion_tokens:
+        if (self.echo or self.max_tokens == 0) and self.kind != "completion":
+            raise ValueError("`echo` and a max_tokens of 0 are for kind completion")
+        if None not in (both := (self.max_tokens, self.max_completion_tokens)) and len(set(both)) > 1:
             raise ValueError("max_tokens and max_completion_tokens differ: give one of them")
         if self.top_logprobs is not None and not self.logprobs:
             raise ValueError("top_logprobs needs `logprobs: true`")
@@ -184,7 +186,7 @@ class GenerationRequest(Sampling):
     @property
     def limit(self) -> int | None:
         """The most tokens an answer may have, None for as many as fit the context."""
-        return self.max_completion_tokens or self.max_tokens
+        return self.max_tokens if self.max_completion_tokens is None else self.max_completion_tokens
 
     @property
     def key(self) -> str:

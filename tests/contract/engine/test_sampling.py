@@ -184,6 +184,26 @@ def test_an_echo_shows_the_prompt_once_in_front_of_each_choice() -> None:
     assert told_text(events, 1) == told.choices[1].text
 
 
+@pytest.mark.parametrize("scored", [None, 1])
+def test_an_answer_of_no_tokens_tells_and_scores_the_prompt(scored: int | None) -> None:
+    prompt = "größer 🌱"
+    params = SamplingParams(n=3, best_of=4, max_tokens=0, echo=True, prompt_logprobs=scored)
+    started = engine()
+    events = run(started, Request("r", prompt, params))["r"]
+    told = [event for event in events if isinstance(event, Tokens)]
+    assert [(each.choice, each.token_ids, each.text, each.finish_reason) for each in told] == [
+        (choice, (), prompt, "length") for choice in range(3)
+    ]
+    end = events[-1]
+    assert isinstance(end, Finished)
+    assert (end.prompt_tokens, end.completion_tokens) == (len(make_hf_tokenizer().encode(prompt)), 0)
+    assert started.cache_used == 0
+    scores = [event.logprobs for event in events if isinstance(event, Scored)]
+    longer = run(engine(), Request("r", prompt, SamplingParams(max_tokens=1, prompt_logprobs=scored)))["r"]
+    assert scores == [event.logprobs for event in longer if isinstance(event, Scored)]
+    assert len(scores) == (scored is not None)
+
+
 def test_best_of_tells_the_most_probable_choices_and_counts_all() -> None:
     def asked(**fields: Any) -> SamplingParams:
         return SamplingParams(seed=4, max_tokens=6, ignore_eos=True, **fields)

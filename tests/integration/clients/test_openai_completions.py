@@ -99,13 +99,36 @@ def test_a_model_is_asked_only_for_what_it_was_made_for(client: OpenAI) -> None:
         client.chat.completions.create(model=MINILM, messages=[{"role": "user", "content": "x"}])
 
 
-@pytest.mark.parametrize("prompt", ["The opposite of hot is", [72, 105]])
-def test_a_prompt_alone_is_echoed_with_its_scores(lenient: OpenAI, prompt: Any) -> None:
-    asked: Any = {"model": NANO, "prompt": prompt, "max_tokens": 0, "echo": True, "logprobs": 1}
-    whole = lenient.completions.create(**asked).choices[0]
-    assert whole.finish_reason == "length"
-    assert whole.logprobs is not None
-    assert "".join(whole.logprobs.tokens or ()) == whole.text
-    assert whole.text == prompt or not isinstance(prompt, str)
-    told = [chunk.choices[0].text for chunk in lenient.completions.create(stream=True, **asked) if chunk.choices]
-    assert "".join(told) == whole.text
+@pytest.mark.parametrize(
+    ("model", "prompt", "n"),
+    [(NANO, "The opposite of hot is", 1), (NANO, [72, 105], 1), (NANO, "Two", 2), (SCRIPT, "Hello, you", 1)],
+)
+def test_a_prompt_alone_is_echoed_and_scored_and_nothing_is_generated(
+    lenient: OpenAI, model: str, prompt: Any, n: int
+) -> None:
+    asked: Any = {"model": model, "prompt": prompt, "n": n, "max_tokens": 0, "echo": True, "logprobs": 1}
+    answer = lenient.completions.create(**asked)
+    assert answer.usage is not None
+    assert (answer.usage.completion_tokens, answer.usage.total_tokens) == (0, answer.usage.prompt_tokens)
+    for whole in answer.choices:
+        assert whole.finish_reason == "length"
+        assert whole.logprobs is not None
+        assert "".join(whole.logprobs.tokens or ()) == whole.text
+        assert whole.text == prompt or not isinstance(prompt, str)
+        assert len(whole.logprobs.token_logprobs or ()) == answer.usage.prompt_tokens
+    streamed = list(lenient.completions.create(stream=True, stream_options={"include_usage": True}, **asked))
+    assert streamed[-1].usage == answer.usage
+    told = [chunk.choices[0].text for chunk in streamed if chunk.choices and not chunk.choices[0].index]
+    assert "".join(told) == answer.choices[0].text
+    # The scores are those of a prompt that goes on.
+    further = lenient.completions.create(**asked | {"max_tokens": 1, "n": 1}).choices[0].logprobs
+    first = answer.choices[0].logprobs
+    assert first is not None
+    assert further is not None
+    assert (further.token_logprobs or [])[1:-1] == pytest.approx((first.token_logprobs or [])[1:], abs=1e-4)
+
+
+def test_a_prompt_without_an_echo_needs_no_scores(client: OpenAI) -> None:
+    """There would be nothing to tell."""
+    with pytest.raises(BadRequestError, match="only with `echo: true`"):
+        client.completions.create(model=NANO, prompt="Hello", max_tokens=0)

@@ -1,14 +1,10 @@
-"""Mistakes of clients that are told by their place, before a worker is asked; and an echo without an answer."""
+"""Mistakes of clients that are told by their place, before a worker is asked."""
 
 from typing import Any
 
 import pytest
 
-from agon.engine.events import TokenLogprob
-from agon.stream.frames import Delta, End
-from agon_ingress.completion_telling import Listening, WholeCompletion
 from agon_ingress.json_schemas import fault
-from agon_ingress.telling import Head
 from unit.agon_ingress.offline import offline, post
 
 
@@ -123,15 +119,3 @@ async def test_an_answer_of_no_tokens_is_for_an_echo() -> None:
     told = await post(offline(), "/v1/completions", body)
     assert (told.status, told.error["param"]) == (400, "max_tokens")
     assert (await post(offline(), "/v1/completions", {**body, "echo": True})).status == 503
-
-
-def test_a_prompt_alone_is_told_without_the_token_that_was_drawn() -> None:
-    listening = Listening(1, 1, 1, echo=True, prompt_only=True)
-    whole = WholeCompletion(Head("cmpl-1", 1, "m", "fp"), listening)
-    prompt = (TokenLogprob("Hi", None, b"Hi"),)
-    whole.delta(0, Delta((), "", prompt_logprobs=prompt))
-    whole.delta(0, Delta((2,), "Hi you", "stop", (TokenLogprob(" you", -1.0, b" you"),)))
-    (choice,) = whole.body([End("finished", 1, 1, 0, 0.0)]).choices
-    assert (choice.text, choice.finish_reason) == ("Hi", "length")
-    assert choice.logprobs is not None
-    assert choice.logprobs.tokens == ("Hi",)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agon.backends import Admitted, Event, Failed, Finished, Job, Tokens
+from agon.backends import Admitted, Event, Failed, Finished, Job, Scored, Tokens
 from agon.backends.script import Options, token_id
 from agon.backends.scripted import ScriptedBackend
 from agon.engine.events import Alternative, TokenLogprob
@@ -157,6 +157,20 @@ def test_a_script_is_certain_of_its_tokens() -> None:
         (TokenLogprob("Hello, ", 0.0, b"Hello, ", (Alternative("Hello, ", 0.0, b"Hello, "),)),),
         (TokenLogprob("you", 0.0, b"you", (Alternative("you", 0.0, b"you"),)),),
     ]
+
+
+def test_a_prompt_is_told_and_scored_with_nothing_generated() -> None:
+    asked: Any = {"kind": "completion", "prompt": "Hello, you", "messages": None, "max_tokens": 0}
+    told = run(Options(text="never said"), job(**asked, echo=True, prompt_logprobs=0, logprobs=True))
+    scores = TokenLogprob("Hello, ", None, b"Hello, "), TokenLogprob("you", 0.0, b"you")
+    assert told == [
+        Admitted("default/r1", 2),
+        Scored("default/r1", scores),
+        Tokens("default/r1", 0, 0, (), "Hello, you", "length", ()),
+        Finished("default/r1", 2, 0),
+    ]
+    told = run(Options(text="and me"), job(**asked | {"max_tokens": 1}, echo=True))
+    assert text(told) == "Hello, youand "
 
 
 def test_what_a_script_cannot_promise_is_refused_by_name() -> None:
