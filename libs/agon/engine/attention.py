@@ -16,7 +16,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 
 from agon.engine.kv import KVCache
-from agon.engine.lanes import Lane
+from agon.engine.lanes import Lane, accurate
 
 NAME = "agon_paged"
 
@@ -91,13 +91,9 @@ class PagedAttention:
         self.cache.write(layer, self.slots, key, value)
         heads, tokens, _ = query.shape
         query = query.transpose(0, 1)
-        output = torch.empty((tokens, heads, value.shape[-1]), dtype=query.dtype, device=query.device)
-        start = 0
-        for lane in self.lanes:
-            end = start + len(lane.sequences)
-            keys, values = key[:, start:end], value[:, start:end]
-            output[start:end] = lane.attend(layer, query[start:end], keys, values, scaling, window, softcap)
-            start = end
+        output = torch.empty((tokens, heads, value.shape[-1]), dtype=accurate(query.dtype), device=query.device)
+        if self.lanes:
+            self._decode(layer, query, key, value, scaling, window, softcap, output)
         for index, span in enumerate(self.spans):
             here = slice(span.start, span.end)
             if softcap is None and span.begins == (0,) and span.queries <= (window or span.queries):
@@ -111,7 +107,28 @@ class PagedAttention:
             if (index, window) not in self._readings:
                 self._readings[index, window] = _reading(span, self.cache, window, heads // len(key), query.dtype)
             output[here] = self._read(layer, span, self._readings[index, window], query[here], scaling, softcap)
-        return output
+        return output.to(query.dtype)
+
+    def _decode(
+        self,
+        layer: int,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        scaling: float,
+        window: int | None,
+        softcap: float | None,
+        output: Tensor,
+    ) -> None:
+        """The lanes' part of `output`, tokens x heads x size as `query`. Queries of a key head are together."""
+        heads, rows = len(key), sum(len(lane.sequences) for lane in self.lanes)
+        wide, sizes = rows * heads, [len(lane.sequences) * heads for lane in self.lanes]
+        queries = (query[:rows].to(output.dtype) * scaling).reshape(wide, -1, query.shape[-1])
+        keys, values = (tensor[:, :rows].transpose(0, 1).reshape(wide, -1) for tensor in (key, value))
+        outputs = output[:rows].view(wide, -1, output.shape[-1])
+        parts = (torch.split_with_sizes(tensor, sizes) for tensor in (queries, keys, values, outputs))
+        for lane, ours, theirs, contents, seen in zip(self.lanes, *parts, strict=True):
+            lane.attend(layer, ours, theirs, contents, seen, window, softcap)
 
     def _read(
         self, layer: int, span: Span, reading: Reading, query: Tensor, scaling: float, softcap: float | None

@@ -14,7 +14,7 @@ what other sequences share, and what a lane is made of again when its sequences 
 
 from collections.abc import Iterable, Set
 from collections.abc import Sequence as Many
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, pairwise
 
 import torch
@@ -42,6 +42,16 @@ class _View:
     places: Tensor
     bias: Tensor
 
+    def first(self, rows: int) -> "_View":
+        """The same for the first rows alone."""
+        each = len(self.bias) // len(self.places)
+        return replace(self, places=self.places[:rows], bias=self.bias[: rows * each])
+
+
+def accurate(dtype: torch.dtype) -> torch.dtype:
+    """What decodes attend in: 32-bit floats, or better ones."""
+    return torch.promote_types(dtype, torch.float32)
+
 
 class Lane:
     """The decodes of some sequences, for as long as they go on, at most `room` steps behind the first."""
@@ -50,7 +60,7 @@ class Lane:
         self.sequences = list(sequences)
         self.room = room
         self._cache = cache
-        self._rows = len(self.sequences)  # at first, and so in the tensors
+        self._rows = len(self.sequences)  # in the tensors
         self._begins = [sequence.computed for sequence in self.sequences]
         self._steps = 0
         self._views: dict[int | None, _View] = {}
@@ -74,7 +84,15 @@ class Lane:
             sequence = self.sequences[row]
             if sequence not in decoding or sequence.computed != self._begins[row] + self._steps:
                 self._leave_out(row)
-        return bool(self.sequences)
+        rows = len(self.sequences)
+        if rows < self._rows:
+            self._layers = {
+                layer: (keys[: len(keys) // self._rows * rows], values[: len(values) // self._rows * rows])
+                for layer, (keys, values) in self._layers.items()
+            }
+            self._views = {window: view.first(rows) for window, view in self._views.items()}
+            self._rows = rows
+        return bool(rows)
 
     def attend(
         self,
@@ -82,33 +100,32 @@ class Lane:
         query: Tensor,
         key: Tensor,
         value: Tensor,
-        scaling: float,
+        output: Tensor,
         window: int | None,
         softcap: float | None,
-    ) -> Tensor:
-        """`query` is rows x heads x size, and so is what comes out; `key` and `value` are key heads x rows x size, and
-        in their pages already. The rest is as `Attention.attend` has it."""
-        rows, heads = len(self.sequences), key.shape[0]
+    ) -> None:
+        """Write to `output` what the `query` sees, both (rows x key heads) x queries of the head x size, and scaled.
+
+        `key` and `value` are (rows x key heads) x size, and in their pages already. The rest is as `Attention.attend`
+        has it.
+        """
         if window not in self._views:
-            self._views[window] = self._view(window, heads)
+            self._views[window] = self._view(window, len(query) // len(self.sequences))
         view = self._views[window]
-        wide, count = rows * heads, view.width + self._steps
+        count = view.width + self._steps
         if layer in self._layers:
             keys, values = self._layers[layer]
-            keys[:wide, :, count - 1] = key.transpose(0, 1).reshape(wide, -1)
-            values[:wide, count - 1] = value.transpose(0, 1).reshape(wide, -1)
+            keys.select(2, count - 1).copy_(key)
+            values.select(1, count - 1).copy_(value)
         else:
             keys, values = self._copy(layer, view)
         if window not in self._biases:
-            self._biases[window] = self._bias(view, window, heads)
-        bias = self._biases[window]
-        folded = query.reshape(wide, -1, query.shape[-1]).to(keys.dtype)
-        keys, values = keys[:wide, :, :count], values[:wide, :count]
-        if softcap is None:
-            scores = torch.baddbmm(bias, folded, keys, alpha=scaling)
-        else:
-            scores = (torch.bmm(folded, keys) * (scaling / softcap)).tanh() * softcap + bias
-        return torch.bmm(scores.softmax(-1), values).view(rows, query.shape[1], -1)
+            self._biases[window] = self._bias(view, window)
+        scores = torch.bmm(query, keys.narrow(2, 0, count))
+        if softcap is not None:
+            scores = (scores / softcap).tanh_().mul_(softcap)
+        shares = scores.add_(self._biases[window]).softmax(-1)
+        torch.bmm(shares, values.narrow(1, 0, count), out=output)
 
     def _copy(self, layer: int, view: _View) -> tuple[Tensor, Tensor]:
         """The pages' keys, (rows x heads) x size x columns, and values, (rows x heads) x columns x size."""
@@ -135,30 +152,30 @@ class Lane:
         begins = torch.tensor(self._begins)[:, None]
         copied = torch.tensor(firsts)[:, None] * size + torch.arange(most * size)
         places = torch.cat((copied, begins + 1 + torch.arange(self.room)), 1)
-        bias = torch.zeros(places.shape, dtype=torch.promote_types(self._cache.dtype, torch.float32))
+        bias = torch.zeros(places.shape, dtype=accurate(self._cache.dtype))
         bias[:, : most * size].masked_fill_(copied > begins, float("-inf"))
         blocks = self._cache.blocks(torch.tensor(pages).view(-1, most))
         return _View(blocks, most * size, places, bias.repeat_interleave(heads, 0)[:, None])
 
-    def _bias(self, view: _View, window: int | None, heads: int) -> Tensor:
-        rows, count = len(self.sequences), view.width + self._steps
-        bias = view.bias[: rows * heads, :, :count]
+    def _bias(self, view: _View, window: int | None) -> Tensor:
+        count = view.width + self._steps
+        bias = view.bias[:, :, :count]
         if window is None:
             return bias
-        behind = view.places[:rows, :count] <= torch.tensor(self._begins)[:, None] + self._steps - window
-        return bias.masked_fill(behind.repeat_interleave(heads, 0)[:, None], float("-inf"))
+        behind = view.places[:, :count] <= torch.tensor(self._begins)[:, None] + self._steps - window
+        each = len(bias) // len(behind)
+        return bias.masked_fill(behind.repeat_interleave(each, 0)[:, None], float("-inf"))
 
     def _leave_out(self, row: int) -> None:
         """The last row takes the place of this one."""
         last = len(self.sequences) - 1
         self.sequences[row], self._begins[row] = self.sequences[last], self._begins[last]
         del self.sequences[last], self._begins[last]
-        if row == last:
-            return
-        views = self._views.values()
-        for tensor in (*(t for view in views for t in (view.places, view.bias)), *chain(*self._layers.values())):
-            rows = tensor.view(self._rows, -1, *tensor.shape[1:])
-            rows[row] = rows[last]
+        if row != last:
+            views = self._views.values()
+            for tensor in (*(t for view in views for t in (view.places, view.bias)), *chain(*self._layers.values())):
+                rows = tensor.view(self._rows, -1, *tensor.shape[1:])
+                rows[row] = rows[last]
 
 
 class Lanes:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor
 
 from agon.engine.attention import NAME, Attention
+from agon.engine.decoder import FAMILIES, Decoder, settled
 from agon.engine.int8 import round_linears
 from agon.engine.kv import CacheShape
 from agon.engine.shard import Shard, share_out, shares_heads
@@ -29,8 +31,6 @@ DTYPES = {
     "int8": torch.float32,
 }
 """What a model computes in. `int8` is for its linear layers, the rest is in 32-bit floats."""
-
-_LONG = 2048  # outputs of a linear layer whose weights stay as they are
 
 
 class LanguageModel:
@@ -82,10 +82,7 @@ class LanguageModel:
             round_linears(model)
         elif device == "cpu":
             for linear in made.linears.values():
-                # The same numbers with the inputs outside in memory: up to twice as fast for up to 64 rows. Not where
-                # rows become so long that each number is on a page of its own.
-                if linear.out_features < _LONG:
-                    linear.weight.data = linear.weight.data.t().contiguous().t()
+                linear.weight.data = settled(linear.weight.data)
         return made
 
     @property
@@ -128,14 +125,24 @@ class LanguageModel:
         Each token attends to itself in every layer, and what is not a number stays in its residual stream to the end:
         a finite token has written finite keys and values in all layers.
         """
-        output = self._model(
-            input_ids=tokens[None], position_ids=positions[None], use_cache=False, logits_to_keep=keep, paged=paged
-        )
-        assert self._hidden is not None
-        hidden, self._hidden = self._hidden, None
-        finite = hidden[0].sum(-1, dtype=torch.promote_types(hidden.dtype, torch.float32)).isfinite()
-        logits: Tensor = output.logits[0]
+        if self._decoder:
+            logits, hidden = self._decoder(tokens, positions, keep, paged)
+        else:
+            output = self._model(
+                input_ids=tokens[None], position_ids=positions[None], use_cache=False, logits_to_keep=keep, paged=paged
+            )
+            assert self._hidden is not None
+            logits, hidden, self._hidden = output.logits[0], self._hidden[0], None
+        finite = hidden.sum(-1, dtype=torch.promote_types(hidden.dtype, torch.float32)).isfinite()
         return logits if logits.dtype == torch.float64 else logits.float(), finite
+
+    @cached_property
+    def _decoder(self) -> Decoder | None:
+        """In the place of transformers' modules where it can be; made at the first step, when weights are final."""
+        wide = self.dtype in (torch.float32, torch.float64)
+        if self.device.type == "cpu" and wide and not self._shard and self.config.model_type in FAMILIES:
+            return Decoder(self._model)
+        return None
 
     def _keep_hidden(self, module: Any, inputs: Any, output: Any) -> None:
         self._hidden = output.last_hidden_state

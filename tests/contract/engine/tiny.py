@@ -85,7 +85,11 @@ def make_hf_model(family: str, dtype: torch.dtype = torch.float64) -> Any:
     }
     torch.manual_seed(7)
     config = AutoConfig.for_model(family.split()[0], **(shape | FAMILIES[family]))
-    return AutoModelForCausalLM.from_config(config, dtype=dtype).eval()
+    model = AutoModelForCausalLM.from_config(config, dtype=dtype).eval()
+    for parameter in model.parameters():
+        if parameter.dim() == 1:  # norms and biases, which begin as ones and zeros, so that nobody would miss them
+            parameter.data += torch.randn_like(parameter) * 0.2
+    return model
 
 
 def make_engine(family: str = "llama", dtype: torch.dtype = torch.float64, **limits: Any) -> Engine:
