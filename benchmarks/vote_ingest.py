@@ -1,6 +1,6 @@
 """How many votes per second come from Kafka into Postgres, each once, and out again: a backlog of imports, relay on.
 
-    python benchmarks/vote_ingest.py [--votes 400000] [--models 130] [--processes 1]
+    python benchmarks/vote_ingest.py [--votes 400000] [--models 130] [--processes 2]
 
 The votes lie in Kafka before the service starts. The clock runs from the first vote in the table until all are there
 and all of them have been relayed to `arena.votes.accepted.v1`. Then every vote is looked for: once in the table, once
@@ -132,7 +132,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Votes per second from Kafka into Postgres and out again.")
     parser.add_argument("--votes", type=int, default=400_000)
     parser.add_argument("--models", type=int, default=130)
-    parser.add_argument("--processes", type=int, default=1, help="vote ingests that share the topic")
+    parser.add_argument("--processes", type=int, default=2, help="vote ingests that share the topic")
     options = parser.parse_args()
     figures = asyncio.run(measure(options.votes, options.models, options.processes))
     print(machine())

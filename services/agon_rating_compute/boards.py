@@ -123,16 +123,29 @@ class Boards:
             found = await leaderboard.behind(self._pool)
             due = [each for each in found if self._is_ours(each, waiting)]
             self._seen = {each.where: each.as_of for each in found}
-            for start in range(0, len(due), _TOGETHER):
-                some = due[start : start + _TOGETHER]
-                fitted = [board for each in some if (board := await self._refit(each)) is not None]
-                await self._tell(await leaderboard.publish(self._pool, fitted))
+            await self._refit_all(due)
         except BaseException:
             self._waiting = {**self._waiting, **waiting}
             raise
         for arena, since in waiting.items():
             self._metrics.histogram("board_refit_seconds").labels(arena[1]).observe(time.monotonic() - since)
             self._metrics.gauge("rating_staleness_seconds").labels(arena[1]).set(0)
+
+    async def _refit_all(self, due: Sequence[Behind]) -> None:
+        """While Postgres writes some, the next are fitted."""
+        writing: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        writing.set_result(None)
+        try:
+            for start in range(0, len(due), _TOGETHER):
+                some = due[start : start + _TOGETHER]
+                fitted = [board for each in some if (board := await self._refit(each)) is not None]
+                await writing
+                writing = asyncio.create_task(self._write(fitted))
+        finally:
+            await writing
+
+    async def _write(self, fitted: Sequence[LiveBoard]) -> None:
+        await self._tell(await leaderboard.publish(self._pool, fitted))
 
     def _is_ours(self, each: Behind, waiting: Mapping[Arena, float]) -> bool:
         """A board of an arena that this process counts; or one that nobody has touched since the last look."""

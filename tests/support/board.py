@@ -40,7 +40,7 @@ async def fill(database_url: str, many: int = 240, seed: int = 3) -> None:
         ]
         await _battles(pool, rows[:many])
         async with pool.acquire() as connection, connection.transaction():
-            await votes.append(connection, rows, [_leaf(row) for row in rows])
+            await votes.append(connection, rows, [leaf_of(row) for row in rows])
         await _count(pool, 0, many // 2)
         await publish_all(pool)
         await _count(pool, many // 2, len(rows))
@@ -68,7 +68,8 @@ def _vote(rng: random.Random, n: int) -> JudgedRow:
     )  # fmt: skip
 
 
-def _leaf(row: JudgedRow) -> Leaf:
+def leaf_of(row: JudgedRow) -> Leaf:
+    """The ledger's line about a vote."""
     fields: dict[str, Any] = row._asdict()
     leaf = fields.pop("leaf")
     entry = vote_entry(**{**fields, **{name: rfc3339(fields[name]) for name in ("voted_at", "judged_at")}})

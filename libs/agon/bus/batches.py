@@ -35,6 +35,9 @@ M = TypeVar("M", bound=Message)
 Partition = tuple[str, int]
 
 _POLL_MS = 500
+# A broker is asked for one answer at a time. One that waits for partitions in which nothing happens keeps all others
+# waiting, so it must not wait long.
+_GATHER_MS = 50
 _COMMIT_EVERY = 1.0
 _BACK_OFF = (0.05, 5.0)  # seconds: the first pause, and the longest
 _CALL_TIMEOUT = 10.0
@@ -83,6 +86,8 @@ def reader(message: type[M]) -> Read[M]:
 
 class BatchConsumer(ConsumerRebalanceListener, Generic[T]):  # type: ignore[misc]
     """Reads topics as one group and stores them batch by batch. `run` once, `stop` to end it after the current batch.
+    Kafka gathers records until there are `enough` bytes, 50 ms at most: under a steady stream a few larger transactions
+    cost much less than many small ones. A batch has at most `most` records.
 
     `run` raises what `classify` calls a bug, and `SetupError` when Kafka does not answer at the start or refuses for
     good; all else is left to time: records wait in Kafka while the store is away.
@@ -100,6 +105,7 @@ class BatchConsumer(ConsumerRebalanceListener, Generic[T]):  # type: ignore[misc
         classify: Classify,
         dead_letters: DeadLetters,
         most: int = 500,
+        enough: int = 1,
     ) -> None:
         self._topics = topics
         self._group = group
@@ -123,7 +129,8 @@ class BatchConsumer(ConsumerRebalanceListener, Generic[T]):  # type: ignore[misc
             auto_offset_reset="earliest",
             session_timeout_ms=int(settings.session_timeout.total_seconds() * 1000),
             heartbeat_interval_ms=int(settings.session_timeout.total_seconds() * 1000 / 4),
-            fetch_max_wait_ms=250,
+            fetch_max_wait_ms=_GATHER_MS,
+            fetch_min_bytes=enough,
             metadata_max_age_ms=30_000,
         )
 
@@ -253,8 +260,9 @@ class BatchConsumer(ConsumerRebalanceListener, Generic[T]):  # type: ignore[misc
         return [
             record
             for where, records in fetched.items()
+            if (position := self._position.get(where)) is not None
             for record in records
-            if where in self._position and record.offset >= self._position[where]
+            if record.offset >= position
         ]
 
     # -- what becomes of the records
@@ -320,7 +328,8 @@ class BatchConsumer(ConsumerRebalanceListener, Generic[T]):  # type: ignore[misc
 
     @staticmethod
     def _ends(records: Sequence[Record]) -> dict[TopicPartition, int]:
-        return {TopicPartition(record.topic, record.partition): record.offset + 1 for record in records}
+        last = {(record.topic, record.partition): record.offset for record in records}
+        return {TopicPartition(*where): offset + 1 for where, offset in last.items()}
 
     # -- time
 

@@ -30,9 +30,13 @@ def vote_entry(
     """The canonical bytes of a judged vote: counted, excluded with the reason, or retracted with the reason. Times are
     RFC 3339. Raises `InvalidRequest` for text that is no Unicode."""
     named = ",".join(map(quoted, slices))
+    battle = "null" if battle_id is None else quoted(battle_id)
+    left = "null" if model_a is None else quoted(model_a)
+    right = "null" if model_b is None else quoted(model_b)
+    why = "null" if reason is None else quoted(reason)
     text = (
-        f'{{"arena":{quoted(arena)},"battle_id":{_text(battle_id)},"judged_at":{quoted(judged_at)},'
-        f'"model_a":{_text(model_a)},"model_b":{_text(model_b)},"outcome":{quoted(outcome)},"reason":{_text(reason)},'
+        f'{{"arena":{quoted(arena)},"battle_id":{battle},"judged_at":{quoted(judged_at)},'
+        f'"model_a":{left},"model_b":{right},"outcome":{quoted(outcome)},"reason":{why},'
         f'"seq":{seq},"slices":[{named}],"tenant":{quoted(tenant)},"turn":{turn},"type":"vote",'
         f'"verdict":{quoted(verdict)},"vote_id":{quoted(vote_id)},"voted_at":{quoted(voted_at)},"voter":{quoted(voter)}}}'
     )
@@ -40,7 +44,3 @@ def vote_entry(
         return text.encode()
     except UnicodeEncodeError as error:
         raise InvalidRequest("a ledger entry holds text that is no Unicode (a lone surrogate)") from error
-
-
-def _text(value: str | None) -> str:
-    return "null" if value is None else quoted(value)

@@ -64,4 +64,5 @@ class Message(BaseModel):
     @classmethod
     def decode(cls, value: bytes | str) -> Self:
         """Read JSON bytes. Raises pydantic's `ValidationError`, which names each wrong field."""
-        return cls.model_validate_json(value)
+        # What `model_validate_json` does, without its options: they take a fifth of the time.
+        return cls.__pydantic_validator__.validate_json(value)  # type: ignore[no-any-return]

@@ -1,18 +1,15 @@
 """`agon.vote_relays`: judged votes go out in the order of their numbers, the table being the outbox."""
 
+import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-from pydantic_core import to_json
-
-from agon.messages import JudgedVote, Outcome, VoteCounted, VoteExcluded, VoteRetracted, rfc3339
+from agon.messages import JudgedVote, Outcome, VoteCounted, VoteExcluded, VoteRetracted
 from agon.store.pool import Connection, Pool
 from agon.store.votes import Arena
 
-_COLUMNS = """v.seq, v.vote_id, v.tenant, v.arena, v.judged_at, v.verdict, v.battle_id, v.turn, v.voter, v.model_a,
-    v.model_b, v.outcome, v.slices, v.reason, v.voted_at, 'vote_' || v.verdict AS type"""
-
-
+_COLUMNS = """seq, vote_id, tenant, arena, judged_at, verdict, battle_id, turn, voter, model_a, model_b, outcome,
+    slices, reason, voted_at"""
 Kind: TypeAlias = type[VoteCounted] | type[VoteExcluded] | type[VoteRetracted]
 
 
@@ -35,6 +32,17 @@ async def unrelayed(pool: Pool) -> list[Arena]:
     return [(row["tenant"], row["arena"]) for row in rows]
 
 
+_DUE = """
+WITH next AS (
+    SELECT seq, leaf, judged_at > clock_timestamp() - (
+        SELECT publication_delay FROM agon.arenas WHERE tenant = $1 AND arena = $2) AS held
+    FROM agon.votes WHERE tenant = $1 AND arena = $2 AND seq > $3 AND seq <= $4
+)
+SELECT max(seq), min(leaf), max(leaf) FROM next
+WHERE seq < (SELECT coalesce(min(seq) FILTER (WHERE held), $4 + 1) FROM next)
+"""
+
+
 async def relay(
     pool: Pool, arena: Arena, publish: Callable[[Sequence[Outgoing]], Awaitable[None]], most: int = 1000
 ) -> int:
@@ -50,43 +58,37 @@ async def relay(
             "SELECT pg_try_advisory_xact_lock(hashtextextended($1, 0))", f"agon relay {arena[0]}/{arena[1]}"
         ):
             return 0
-        # Two statements, the second with bounds that are known: no plan for it sorts the whole backlog.
+        # Statements with bounds that are known: no plan for them sorts the whole backlog.
         mark = await connection.fetchval(
-            "SELECT published FROM agon.vote_relays WHERE tenant = $1 AND arena = $2", *arena
+            "SELECT coalesce(max(published), 0) FROM agon.vote_relays WHERE tenant = $1 AND arena = $2", *arena
         )
-        rows = await connection.fetch(
-            f"""
-            SELECT {_COLUMNS} FROM agon.votes v
-            WHERE v.tenant = $1 AND v.arena = $2 AND v.seq > $3 AND v.seq <= $4 AND v.seq < (
-                SELECT coalesce(min(h.seq), $4 + 1) FROM agon.votes h
-                WHERE h.tenant = $1 AND h.arena = $2 AND h.seq > $3 AND h.seq <= $4
-                  AND h.judged_at > clock_timestamp() - (
-                      SELECT publication_delay FROM agon.arenas WHERE tenant = $1 AND arena = $2))
-            ORDER BY v.seq
-            """,
-            *arena,
-            mark or 0,
-            (mark or 0) + most,
-        )
-        if not rows:
+        last, first_leaf, last_leaf = await connection.fetchrow(_DUE, *arena, mark, mark + most)
+        if last is None:
             return 0
-        await publish([outgoing(row) for row in rows])
+        # Votes get their leaves under the lock under which they get their numbers, so both have one order.
+        entries = await connection.fetch(
+            "SELECT entry FROM agon.ledger_leaves WHERE tenant = $1 AND arena = $2 AND leaf BETWEEN $3 AND $4 "
+            "AND kind = 'vote' ORDER BY leaf",
+            *arena,
+            first_leaf,
+            last_leaf,
+        )
+        await publish([outgoing(seq, entry) for seq, (entry,) in zip(range(mark + 1, last + 1), entries, strict=True)])
         await connection.execute(
             """
             INSERT INTO agon.vote_relays (tenant, arena, published) VALUES ($1, $2, $3)
             ON CONFLICT (tenant, arena) DO UPDATE SET published = $3, changed_at = now()
             """,
             *arena,
-            rows[-1]["seq"],
+            last,
         )
-        last: int = rows[-1]["seq"]
-        return last
+        return int(last)
 
 
 async def judged_between(connection: Connection, arena: Arena, after: int, to: int) -> list[JudgedVote]:
     """The judged votes with `after` < seq <= `to`, in order."""
     rows = await connection.fetch(
-        f"SELECT {_COLUMNS} FROM agon.votes v WHERE tenant = $1 AND arena = $2 AND seq > $3 AND seq <= $4 ORDER BY seq",
+        f"SELECT {_COLUMNS} FROM agon.votes WHERE tenant = $1 AND arena = $2 AND seq > $3 AND seq <= $4 ORDER BY seq",
         *arena,
         after,
         to,
@@ -94,22 +96,20 @@ async def judged_between(connection: Connection, arena: Arena, after: int, to: i
     return [_judged_vote(row) for row in rows]
 
 
-_KINDS: dict[str, tuple[Kind, tuple[str, ...]]] = {
-    "counted": (VoteCounted, tuple(VoteCounted.model_fields)),
-    "excluded": (VoteExcluded, tuple(VoteExcluded.model_fields)),
-    "retracted": (VoteRetracted, tuple(VoteRetracted.model_fields)),
-}
+_COUNTED = '"type":"vote","verdict":"counted"'
+_KINDS: Mapping[str, Kind] = {"excluded": VoteExcluded, "retracted": VoteRetracted}
 
 
-def outgoing(row: Mapping[str, Any]) -> Outgoing:
-    """What `encode` of the row's message gives, without making the message: the table was checked when it was written,
-    and a backlog has millions of rows."""
-    kind, names = _KINDS[row["verdict"]]
-    fields = {name: row[name] for name in names}
-    for name in ("judged_at", "voted_at"):
-        if name in fields:
-            fields[name] = rfc3339(fields[name])
-    return Outgoing(row["seq"], kind, to_json(fields))
+def outgoing(seq: int, entry: str) -> Outgoing:
+    """The message of the vote that a ledger entry tells of. What counted is sent as the ledger has it, but for its type
+    and the reason that there is none: a backlog has millions. Inside a value each quote is escaped, so that what is
+    looked for are keys."""
+    if _COUNTED in entry:
+        message = entry.replace(_COUNTED, '"type":"vote_counted"', 1).replace('"reason":null,', "", 1)
+        return Outgoing(seq, VoteCounted, message.encode())
+    told = json.loads(entry)
+    kind = _KINDS[told["verdict"]]
+    return Outgoing(seq, kind, kind.model_validate({**told, "type": f"vote_{told['verdict']}"}).encode())
 
 
 def _judged_vote(row: Mapping[str, Any]) -> JudgedVote:

@@ -181,8 +181,9 @@ def _turn(row: Mapping[str, Any]) -> SubjectTurn:
 _BY_ID = """
 SELECT v.tenant, v.vote_id, v.battle_id, v.turn, v.voter, v.outcome, v.reason
 FROM unnest($2::text[]) AS wanted (vote_id), LATERAL (
-    SELECT * FROM agon.votes WHERE tenant = $1 AND vote_id = wanted.vote_id OFFSET 0) AS v
-WHERE v.verdict <> 'retracted'
+    (SELECT * FROM agon.votes WHERE tenant = $1 AND vote_id = wanted.vote_id AND verdict = 'counted' OFFSET 0)
+    UNION ALL
+    (SELECT * FROM agon.votes WHERE tenant = $1 AND vote_id = wanted.vote_id AND verdict = 'excluded' OFFSET 0)) AS v
 """
 
 _BY_BATTLE = """

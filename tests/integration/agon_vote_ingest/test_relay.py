@@ -10,10 +10,11 @@ import pytest
 
 from agon.messages import now
 from agon.store.relays import Outgoing
-from agon.store.votes import Arena, JudgedRow, Leaf, append
+from agon.store.votes import Arena, JudgedRow, append
 from agon.telemetry import Metrics
 from agon_vote_ingest.relay import Relay
 from agon_vote_ingest.settings import VoteIngestSettings
+from support.board import leaf_of
 from support.voting import Place, eventually
 
 pytestmark = pytest.mark.servers
@@ -31,7 +32,7 @@ async def test_an_arena_that_never_runs_dry_holds_up_no_other(place: Place, monk
             now(), now(), seq - 1,
         )  # fmt: skip
         async with pool.acquire() as connection, connection.transaction():
-            await append(connection, [row], [Leaf("default", arena, seq - 1, "vote", "{}", bytes(32))])
+            await append(connection, [row], [leaf_of(row)])
 
     relayed: list[str] = []
 

@@ -9,7 +9,8 @@ import pytest
 from agon.messages import now
 from agon.store.pool import open_pool
 from agon.store.relays import Outgoing, relay
-from agon.store.votes import JudgedRow, Leaf, append
+from agon.store.votes import JudgedRow, append
+from support.board import leaf_of
 
 pytestmark = pytest.mark.servers
 
@@ -28,7 +29,7 @@ async def add(pool: Any, seq: int, judged_at: datetime) -> None:
         seq - 1,
     )  # fmt: skip
     async with pool.acquire() as connection, connection.transaction():
-        await append(connection, [row], [Leaf(*MAIN, seq - 1, "vote", "{}", bytes(32))])
+        await append(connection, [row], [leaf_of(row)])
 
 
 async def test_a_clock_that_was_set_back_loses_no_vote(pool: Any) -> None:
