@@ -110,9 +110,10 @@ async def measure(rate: int, seconds: int, models: int, before: int) -> dict[str
             seen = Seen()
             listening = asyncio.create_task(seen.listen(started))
             pids = {**started.server_pids, "vote_ingest": ingest.pid, "rating_compute": compute.pid}
-            spent = {name: processor_seconds(pid) for name, pid in pids.items()}
+            spent, own = {name: processor_seconds(pid) for name, pid in pids.items()}, time.process_time()
             sent = await cast(started, rate, seconds, models)
             spent = {name: processor_seconds(pid) - spent[name] for name, pid in pids.items()}
+            spent["client"] = time.process_time() - own
             last = await db.fetchval("SELECT vote_seq FROM agon.arenas")
             deadline = time.monotonic() + 60
             while not (seen.known["overall"] and seen.known["overall"][-1] >= before + rate * seconds):

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import contextlib
+import gc
 import signal
 import sys
 
@@ -55,6 +56,10 @@ async def serve(settings: RatingComputeSettings) -> None:
         await stack.enter_async_context(serve_health(settings, metrics, ready))
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, consumer.stop)
+        # Votes and boards are thousands of objects, none of them in a cycle: a board waits for each look at them.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(100_000)
         await consumer.run_with(
             boards.run(), boards.announce_regularly(), publish_regularly(pool, settings.publish_every.total_seconds())
         )

@@ -35,6 +35,7 @@ _log = logging.getLogger(__name__)
 
 # Starting points kept for warm fits; a slice that is not among them is fitted cold, which is slower and no worse.
 _MOST_STARTS = 1000
+_REST = 3  # between two announcements, in times of what one took
 _TOGETHER = 4  # boards in a transaction: it waits for the disk as long as a fit takes
 
 
@@ -104,12 +105,15 @@ class Boards:
         while True:
             try:
                 for due in await leaderboard.unannounced(self._pool):
+                    began = time.monotonic()
                     try:
                         await self._announce(due)
                     except Exception as error:
                         if isinstance(error, KafkaError) or classify(error) == "transient":
                             raise
                         _log.exception("the board of %s is announced later", due.where)
+                    # Whoever waits for a board to be fitted comes first.
+                    await asyncio.sleep(_REST * (time.monotonic() - began))
             except Exception as error:
                 _log.warning("the live boards are announced later: %r", error)
             await asyncio.sleep(self._settings.announce_every.total_seconds())
