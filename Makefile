@@ -63,14 +63,15 @@ bench-peers: setup ## Fetch the engine's peers; llama.cpp is compiled, which tak
 	@CMAKE_ARGS="-DLLAVA_BUILD=OFF" $(PEER) llama-cpp-python==0.3.36 || \
 	  echo "llama-cpp-python could not be built (it needs a C++ compiler); the figures go without"
 
-# The ratings' peers need other versions of what agon has: a virtual environment of their own. FastChat's rating module is
-# in no release, so it comes from its repository.
+# The ratings' peers need other versions of what agon has: a virtual environment of their own. FastChat's newest rating
+# module is in no release, so it comes from its repository; that of its last release is measured beside it.
 RATINGS_PEERS := .tools/peers-ratings
 RATING_SYSTEMS := https://raw.githubusercontent.com/lm-sys/FastChat/2bdb2e0cf988821ecd40cdb6db40e5e01efe7c85/fastchat/serve/monitor/rating_systems.py
 bench-peers-ratings: setup ## Fetch the ratings' peers.
 	@test -x $(RATINGS_PEERS)/bin/python || $(UV) venv -q --python $(PYTHON) $(RATINGS_PEERS)
 	@$(UV) pip install -q --python $(RATINGS_PEERS)/bin/python arena-rank==0.1.1 evalica==0.4.2 choix==0.4.1 \
-	  leaderbot==0.4.3 pandas==3.1.1 pyarrow==26.0.1 scipy==1.17.1 tqdm==4.70.1
+	  leaderbot==0.4.3 pandas==3.1.1 pyarrow==26.0.1 scipy==1.17.1 tqdm==4.70.1 scikit-learn==1.9.1 pytz==2026.2
+	@$(UV) pip install -q --python $(RATINGS_PEERS)/bin/python --no-deps fschat==0.2.36
 	@curl -fsSL --max-time 20 $(RATING_SYSTEMS) -o $(RATINGS_PEERS)/rating_systems.py || \
 	  echo "FastChat's rating module could not be fetched; the figures go without"
 

@@ -10,6 +10,7 @@ import json
 import resource
 import sys
 import time
+import types
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,31 @@ def fastchat(job: dict[str, Any]) -> Job:
     return lambda: module.compute_bt(frame).to_dict()
 
 
+def fastchat_released(job: dict[str, Any]) -> Job:
+    """The rating module of FastChat's last release, 0.2.36, slower than its repository's. Its neighbours, which
+    read logs and draw, are left out: they want torch and a browser's plots."""
+    for name in (
+        "plotly.express",
+        "fastchat.model.model_registry",
+        "fastchat.serve.monitor.basic_stats",
+        "fastchat.serve.monitor.clean_battle_data",
+    ):
+        left_out = types.ModuleType(name)
+        left_out.__getattr__ = lambda _: None  # type: ignore[method-assign]
+        sys.modules[name] = left_out
+    sys.modules["plotly"] = types.ModuleType("plotly")
+    import pandas as pd
+    from fastchat.serve.monitor import elo_analysis as module
+
+    frame = pd.read_parquet(job["file"])
+    frame["winner"] = frame["winner"].replace("both_bad", "tie (bothbad)")
+    if job["job"] == "bootstrap":
+        return lambda: (
+            module.get_bootstrap_result(frame, module.compute_elo_mle_with_tie, job["rounds"]).median().to_dict()
+        )
+    return lambda: module.compute_elo_mle_with_tie(frame).to_dict()
+
+
 def evalica(job: dict[str, Any]) -> Job:
     import evalica as library
     import numpy as np
@@ -155,6 +181,7 @@ ENGINES: dict[str, Callable[[dict[str, Any]], Job]] = {
     "agon": agon,
     "arena-rank": arena_rank,
     "fastchat": fastchat,
+    "fastchat 0.2.36": fastchat_released,
     "evalica": evalica,
     "choix": choix,
     "leaderbot": leaderbot,
