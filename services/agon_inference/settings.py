@@ -24,9 +24,9 @@ class InferenceSettings(Settings):
     max_held_bytes: Annotated[int, Field(ge=MIB)] = 256 * MIB
     """Records held at once, running or waiting; above it nothing new is read."""
 
-    batch_patience: Positive = timedelta(milliseconds=10)
+    batch_patience: Positive = timedelta(milliseconds=5)
     """While interactive requests come, so many of batches run beside them that a step grows by less than this, and the
-    event loop is no later."""
+    event loop is later by less than a tenth of it."""
     parked_interval: Positive = timedelta(seconds=0.5)
     """How often a request that another worker owns is asked for again."""
     watch_interval: Positive = timedelta(seconds=1)

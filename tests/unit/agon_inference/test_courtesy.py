@@ -49,6 +49,12 @@ def test_it_halves_when_the_event_loop_is_late(courtesy: Courtesy) -> None:
     assert looked(courtesy, 1, late=SLOW) == 8
 
 
+def test_an_event_loop_that_is_late_by_itself_is_measured_by_that(courtesy: Courtesy) -> None:
+    assert looked(courtesy, 30, late=0.02, taken=1) == 2
+    assert looked(courtesy, 14, late=0.0205) == 16
+    assert looked(courtesy, 9, late=0.0225) < 16
+
+
 def test_it_never_goes_below_one_so_that_batches_end(courtesy: Courtesy) -> None:
     assert looked(courtesy, 5, late=SLOW) == 1
 

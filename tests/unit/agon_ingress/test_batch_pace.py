@@ -3,6 +3,8 @@
 import asyncio
 import time
 
+import pytest
+
 from agon_ingress.batch_pace import Pace, pause
 
 
@@ -13,6 +15,20 @@ def test_while_clients_wait_most_of_the_time_is_theirs() -> None:
 
 def test_without_clients_nothing_is_lost() -> None:
     assert pause(0.002, busy=False) == 0
+
+
+async def test_between_two_clients_the_time_is_kept_for_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    moment, here, rests = 0.0, True, []
+
+    async def sleep(seconds: float) -> None:
+        rests.append(seconds > 0)
+
+    monkeypatch.setattr(time, "perf_counter", lambda: moment)
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    pace = Pace(lambda: here)
+    for moment, here in ((1.0, True), (1.5, False), (1.9, False), (5.0, False)):  # noqa: B007  the pace sees them
+        await pace.rest()
+    assert rests == [True, True, True, False]
 
 
 def work() -> None:
