@@ -31,6 +31,7 @@ from agon_inference.decoding import Limits
 from agon_inference.ending import Ending
 from agon_inference.flow import Flow, Hands
 from agon_inference.held import Held
+from agon_inference.holding import Holding
 from agon_inference.intake import Intake
 from agon_inference.meter import LoadMeter
 from agon_inference.models import Models
@@ -65,7 +66,7 @@ class Worker:
         self._tasks: list[asyncio.Task[None]] = []
         self._reading: asyncio.Task[None] | None = None
         self._empty = asyncio.Event()
-        self.held: dict[str, Held] = {}
+        self.held = Holding()
         self.heartbeat = WorkerHeartbeat(
             settings.redis_url,
             settings.keys,
@@ -214,9 +215,11 @@ class Worker:
         """Our hands may be fuller or emptier: hold topics, or let them go."""
         if self._draining:
             return
-        counts = Counter(self._models.host(held.model) for held in self.held.values())
+        counts: Counter[str] = Counter()
+        for model, count in self.held.models.items():
+            counts[self._models.host(model)] += count
         room = self._courtesy.room(time.monotonic())
-        size = self._intake.bytes + sum(held.taken.size for held in self.held.values())
+        size = self._intake.bytes + self.held.bytes
         for model, flow in self._flows.items():
             flow.adjust(
                 Hands(

@@ -45,6 +45,8 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]
         self._every = commit_every.total_seconds()
         self._timeout = commit_timeout.total_seconds()
         self._held = False
+        self._paused = False
+        """Any partition."""
         self._joined = False
         self._committing = asyncio.Lock()
         self._subscriber = subscribe(
@@ -129,13 +131,17 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]
         consumer = self._consumer
         if consumer is None:
             return
+        full = self._in_flight.full()
+        if not (self._held or full or self._paused):
+            return  # as nearly always
         ours = consumer.assignment()
-        wanted = set(ours) if self._held else self._in_flight.full() & ours
+        wanted = set(ours) if self._held else full & ours
         paused = consumer.paused() & ours
         if wanted - paused:
             consumer.pause(*(wanted - paused))
         if paused - wanted:
             consumer.resume(*(paused - wanted))
+        self._paused = bool(wanted)
 
     @property
     def _consumer(self) -> AIOKafkaConsumer | None:
