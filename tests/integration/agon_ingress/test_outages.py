@@ -120,6 +120,7 @@ async def test_redis_goes_away_and_comes_back_empty(make_settings: MakeSettings,
     worker = FakeWorker(settings)
     async with worker.running(), serving(settings) as ingress, httpx.AsyncClient(base_url=ingress.url) as client:
         await eventually(ingress.serves)
+        ingress.house.subscriber.lost_after = 1.0
         worker.script = talk
         stream = await ingress.client.chat.completions.create(model=MODEL, messages=MESSAGES, stream=True)  # type: ignore[call-overload]
 
@@ -133,7 +134,6 @@ async def test_redis_goes_away_and_comes_back_empty(make_settings: MakeSettings,
         await redis.stop()
 
         await eventually(lambda: ingress.house.health.problems["redis"] is not None)
-        began = time.monotonic()
         for path in ("/v1/models", f"/v1/models/{MODEL}"):
             refused = await client.get(path)
             assert refused.status_code == 503
@@ -141,11 +141,10 @@ async def test_redis_goes_away_and_comes_back_empty(make_settings: MakeSettings,
         with pytest.raises(APIStatusError) as caught:
             await ingress.client.chat.completions.create(model=MODEL, messages=MESSAGES)  # type: ignore[arg-type]
         assert caught.value.status_code == 503
-        assert time.monotonic() - began < 2
-        # The worker is alive but has lost interest: the stream that had begun ends with an error, and soon.
+        # The worker is alive but has lost interest: the stream that had begun ends with an error. How soon, and that no
+        # other stream is given up with it, is tested where the subscriber's clock is.
         with pytest.raises(APIError) as lost:
-            async with asyncio.timeout(12):
-                await listening
+            await listening
         assert lost.value.code == "stream_lost"
 
         redis = RedisServer(tmp_path / "redis", tmp_path / "redis.log", "secret", port)
