@@ -50,6 +50,11 @@ class Connection(asyncio.Protocol):
             raise SystemExit(f"no answer: {bytes(self._read[:2000])!r}")
         return self._marked_at - began
 
+    @property
+    def answer(self) -> bytes:
+        """All that was read of the last answer."""
+        return bytes(self._read)
+
     def close(self) -> None:
         self._transport.close()
 

@@ -8,7 +8,7 @@ Runs a stack of its own with one worker and the `scripted` backend (no delay), s
 
 | part           | from                               | to                                                         |
 |----------------|------------------------------------|------------------------------------------------------------|
-| HTTP           | the client connects                | the ingress gives the record to its producer               |
+| HTTP           | the client sends its request       | the ingress gives the record to its producer               |
 | Kafka, claim   | the record's time                  | the worker's admission: produced, consumed, claimed        |
 | first token    | admission                          | the first token leaves the backend                         |
 | gate and SSE   | the first token leaves the backend | the client reads it                                        |
@@ -37,10 +37,11 @@ from agon.backends import BackendSpec, load
 from agon.backends.base import Job, SteppedBackend, Tokens
 from agon.messages import GenerationRequest
 from agon.topics import Topics
-from stack import Stack, machine, percentile, running, save, stream_chat
+from api_client import Call, Connection, connect
+from stack import Stack, machine, percentile, running, save
 
 MODEL = "fast"
-WARM = 1500
+WARM = 1500  # requests before any counts: the broker's code is compiled as it runs
 BARE_TOPIC, PARTITIONS = "bench.bare", 8  # as many as a model's topic has
 SOURCE = "scripted:tokens=16"
 BODY = {"model": MODEL, "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 16}
@@ -73,37 +74,39 @@ def straight(requests: int) -> list[float]:
     return taken
 
 
-async def one(stack: Stack) -> Sample:
-    """Send one chat and wait for its end."""
-    text = b""
-    first: float | None = None
+class Clients:
+    """Connections that stay open between requests, as clients keep theirs: as many as are needed at once."""
 
-    def read(data: bytes) -> None:
-        nonlocal text, first
-        at = time.time()
-        text += data
-        if first is None and b'"content":"word' in text:
-            first = at
+    def __init__(self, stack: Stack) -> None:
+        self._address = stack.address
+        self._request = Call("/v1/chat/completions", {**BODY, "stream": True}).encode(self._address[0])
+        self._idle: list[Connection] = []
 
-    sent_at = time.time()
-    await stream_chat(stack.address, BODY, read)
-    if first is None:
-        raise SystemExit(f"no token came: {text[-500:]!r}")
-    chunk = next(line for line in text.split(b"\n") if line.startswith(b"data: {"))
-    return Sample(json.loads(chunk[6:])["id"], sent_at, first)
+    async def one(self) -> Sample:
+        """Send one chat and wait for its end."""
+        connection = self._idle.pop() if self._idle else (await connect(self._address, 1))[0]
+        sent_at = time.time()
+        took = await connection.ask(self._request, b'"content":"word')
+        self._idle.append(connection)
+        chunk = next(line for line in connection.answer.split(b"\n") if line.startswith(b"data: {"))
+        return Sample(json.loads(chunk[6:])["id"], sent_at, sent_at + took)
 
-
-async def one_at_a_time(stack: Stack, requests: int) -> list[Sample]:
-    return [await one(stack) for _ in range(requests)]
+    def close(self) -> None:
+        for connection in self._idle:
+            connection.close()
 
 
-async def at_a_rate(stack: Stack, requests: int, per_second: float) -> list[Sample]:
+async def one_at_a_time(clients: Clients, requests: int) -> list[Sample]:
+    return [await clients.one() for _ in range(requests)]
+
+
+async def at_a_rate(clients: Clients, requests: int, per_second: float) -> list[Sample]:
     """Open loop: a request leaves each `1 / per_second`, whatever became of the others."""
     start = asyncio.get_running_loop().time()
     running_now = []
     for number in range(requests):
         await asyncio.sleep(max(0.0, start + number / per_second - asyncio.get_running_loop().time()))
-        running_now.append(asyncio.create_task(one(stack)))
+        running_now.append(asyncio.create_task(clients.one()))
     return list(await asyncio.gather(*running_now))
 
 
@@ -176,10 +179,12 @@ def show(title: str, rows: dict[str, list[float]]) -> dict[str, Any]:
 
 
 async def measure(stack: Stack, requests: int) -> dict[str, Any]:
-    await one_at_a_time(stack, WARM)  # warm: code paths, connections, caches
+    clients = Clients(stack)
+    await one_at_a_time(clients, WARM)
     base = statistics.median(straight(requests))
-    alone = await one_at_a_time(stack, requests)
-    steady = await at_a_rate(stack, requests, 50)
+    alone = await one_at_a_time(clients, requests)
+    steady = await at_a_rate(clients, requests, 50)
+    clients.close()
     kafka_url = stack.status()["kafka"]["url"]
     times = await completions(kafka_url, {s.request_id for s in alone + steady})
     kafka = await bare_kafka(kafka_url, requests)
