@@ -22,7 +22,7 @@ import json
 import logging
 import os
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Annotated, Any, Self
 
@@ -171,6 +171,7 @@ class UpstreamBackend:
     async def _serve(self, job: Job) -> None:
         """Run a job to its end. Cancelled by whoever has already told its end, so that nothing is told twice."""
         answer = Answer(job)
+        last: Sequence[Event] = ()
         try:
             if any(job.emitted):
                 raise WorkerLost("the worker died, and an answer of another server cannot be resumed")
@@ -179,7 +180,7 @@ class UpstreamBackend:
             async with asyncio.timeout(remaining), self._slots:
                 self._running += 1
                 try:
-                    await self._converse(job.request, answer)
+                    last = await self._converse(job.request, answer)
                 finally:
                     self._running -= 1
             end: Event = answer.finished()
@@ -191,10 +192,11 @@ class UpstreamBackend:
             _log.exception("talking to %s failed", self._url)
             end = answer.failed(UpstreamFailed("the upstream could not be understood"))
         del self._tasks[job.key]
-        self._emit([end])
+        self._emit([*last, end])
 
-    async def _converse(self, request: GenerationRequest, answer: Answer) -> None:
-        """Send the request and emit what comes. Raises `AgonError` for everything that can go wrong out there."""
+    async def _converse(self, request: GenerationRequest, answer: Answer) -> Sequence[Event]:
+        """Send the request and emit what comes, but for what comes last: that goes with the end. Raises `AgonError` for
+        everything that can go wrong out there."""
         assert self._client is not None
         path, body = as_openai(request, self._name)
         try:
@@ -202,8 +204,7 @@ class UpstreamBackend:
                 if response.status != 200:
                     raise await _refusal(response)
                 if request.kind == "embedding":
-                    self._emit([Admitted(answer.key, 0), *answer.embedded(await _at_most(response, _VECTOR_BYTES))])
-                    return
+                    return [Admitted(answer.key, 0), *answer.embedded(await _at_most(response, _VECTOR_BYTES))]
                 if response.content_type != "text/event-stream":
                     raise UpstreamFailed("the upstream does not stream its answer")
                 parser = EventParser()
@@ -212,12 +213,12 @@ class UpstreamBackend:
                 chunk = response.content.read_nowait()
                 while True:
                     events += [event for data in parser.feed(chunk) for event in answer.read(data)]
+                    if answer.done:
+                        return events
                     if events:
                         self._emit(events)
-                    if answer.done:
-                        return
                     if not (chunk := await response.content.readany()):
-                        return
+                        return ()
                     events = []
         except aiohttp.ConnectionTimeoutError as error:
             raise _unreachable() from error
