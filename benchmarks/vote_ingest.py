@@ -13,6 +13,7 @@ import contextlib
 import json
 import random
 import time
+from datetime import timedelta
 from typing import Any
 
 import asyncpg
@@ -38,7 +39,7 @@ async def send(house: House, votes: int, models: int) -> None:
         left, right = rng.sample(names, 2)
         vote = VoteCast(
             vote_id=f"import-{n}", voter=f"voter-{n % 5000}", outcome=rng.choices(OUTCOMES, (4, 4, 1, 1))[0],
-            model_a=left, model_b=right, voted_at=moment,
+            model_a=left, model_b=right, voted_at=moment + timedelta(milliseconds=n),
         )  # fmt: skip
         value = vote.encode()
         if batch.append(key=None, value=value, timestamp=None) is None:

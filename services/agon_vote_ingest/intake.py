@@ -36,22 +36,23 @@ class Intake:
     async def store(self, votes: Sequence[VoteCast], moves: Sequence[Move]) -> None:
         """Judge and append. Raises `InvalidRequest` when a vote names an arena that there is not: without an arena it
         has no number, so it can only be moved aside."""
-        numbers = Numbers()
+        judged: list[JudgedRow] = []
         async with self._pool.acquire() as connection, connection.transaction():
             await self._offsets.move(connection, moves)
             if votes:
-                await self._judge(connection, votes, numbers)
-                await store.append(connection, numbers.rows, numbers.leaves)
-        self._count(votes, numbers.rows)
+                judged = await self._judge(connection, votes)
+                await store.append(connection, judged, leaf_of)
+        self._count(votes, judged)
 
-    async def _judge(self, connection: Connection, votes: Sequence[VoteCast], numbers: "Numbers") -> None:
+    async def _judge(self, connection: Connection, votes: Sequence[VoteCast]) -> list[JudgedRow]:
         arenas = await store.lock_arenas(connection, {(vote.tenant, vote.arena) for vote in votes})
         rules = {arena: _rules(arena, state.policy) for arena, state in arenas.items()}
         battles = await store.subjects(
             connection, {(vote.tenant, vote.battle_id) for vote in votes if vote.battle_id is not None}
         )
         history = History(await store.earlier(connection, votes))
-        numbers.begin(arenas, await connection.fetchval("SELECT clock_timestamp()"))
+        numbers = Numbers(arenas, await connection.fetchval("SELECT clock_timestamp()"))
+        judged: list[JudgedRow] = []
         for first in range(0, len(votes), _AT_ONCE):
             for vote in votes[first : first + _AT_ONCE]:
                 its_rules = rules.get((vote.tenant, vote.arena))
@@ -61,8 +62,9 @@ class Intake:
                 verdict = judge(vote, its_rules, subject, history, self._secret)
                 if verdict is not None:
                     history.add(vote, verdict.reason)
-                    numbers.append(vote, verdict)
+                    judged.append(numbers.row(vote, verdict))
             await asyncio.sleep(0)
+        return judged
 
     def _count(self, votes: Sequence[VoteCast], judged: Sequence[JudgedRow]) -> None:
         moment = now()
@@ -77,35 +79,37 @@ class Intake:
 
 
 class Numbers:
-    """Gives each judged vote its arena's next seq and its ledger's next leaf; `rows` and `leaves` are what is due."""
+    """Gives each judged vote its arena's next seq and its ledger's next leaf."""
 
-    def __init__(self) -> None:
-        self.rows: list[JudgedRow] = []
-        self.leaves: list[Leaf] = []
-        self._next: dict[Arena, list[int]] = {}
-
-    def begin(self, arenas: Mapping[Arena, ArenaState], at: datetime) -> None:
-        """From here on; `at` is when all of them are judged."""
+    def __init__(self, arenas: Mapping[Arena, ArenaState], at: datetime) -> None:
+        """`at` is when all of them are judged."""
         self._next = {arena: [state.seq + 1, state.leaves] for arena, state in arenas.items()}
-        self._at, self._at_text = at, rfc3339(at)
+        self._at = at
 
-    def append(self, vote: VoteCast, verdict: Verdict) -> None:
+    def row(self, vote: VoteCast, verdict: Verdict) -> JudgedRow:
         following = self._next[vote.tenant, vote.arena]
         seq, leaf = following
         following[0] += 1
         following[1] += 1
         said: Literal["excluded", "counted"] = "excluded" if verdict.reason else "counted"
-        row = JudgedRow(
+        return JudgedRow(
             vote.tenant, vote.arena, seq, said, verdict.reason, vote.vote_id, vote.battle_id, vote.turn, vote.voter,
             vote.outcome, verdict.model_a, verdict.model_b, verdict.slices, vote.voted_at, self._at, leaf,
         )  # fmt: skip
-        entry = vote_entry(
-            tenant=row.tenant, arena=row.arena, seq=seq, vote_id=row.vote_id, battle_id=row.battle_id, turn=row.turn,
-            voter=row.voter, outcome=row.outcome, verdict=said, reason=row.reason, model_a=row.model_a,
-            model_b=row.model_b, slices=row.slices, voted_at=rfc3339(row.voted_at), judged_at=self._at_text,
-        )  # fmt: skip
-        self.rows.append(row)
-        self.leaves.append(Leaf(row.tenant, row.arena, leaf, "vote", entry.decode(), leaf_hash(entry)))
+
+
+def leaf_of(row: JudgedRow) -> Leaf:
+    """The ledger's line about a vote."""
+    (
+        tenant, arena, seq, verdict, reason, vote_id, battle_id, turn, voter, outcome, model_a, model_b, slices,
+        voted_at, judged_at, leaf,
+    ) = row  # fmt: skip
+    entry = vote_entry(
+        tenant=tenant, arena=arena, seq=seq, vote_id=vote_id, battle_id=battle_id, turn=turn, voter=voter,
+        outcome=outcome, verdict=verdict, reason=reason, model_a=model_a, model_b=model_b, slices=slices,
+        voted_at=rfc3339(voted_at), judged_at=rfc3339(judged_at),
+    )  # fmt: skip
+    return Leaf(tenant, arena, leaf, "vote", entry.decode(), leaf_hash(entry))
 
 
 def _rules(arena: Arena, policy: Mapping[str, Any]) -> Rules:

@@ -40,7 +40,7 @@ async def fill(database_url: str, many: int = 240, seed: int = 3) -> None:
         ]
         await _battles(pool, rows[:many])
         async with pool.acquire() as connection, connection.transaction():
-            await votes.append(connection, rows, [leaf_of(row) for row in rows])
+            await votes.append(connection, rows, leaf_of)
         await _count(pool, 0, many // 2)
         await publish_all(pool)
         await _count(pool, many // 2, len(rows))

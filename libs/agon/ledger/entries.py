@@ -28,17 +28,17 @@ def vote_entry(
     judged_at: str,
 ) -> bytes:
     """The canonical bytes of a judged vote: counted, excluded with the reason, or retracted with the reason. Times are
-    RFC 3339. Raises `InvalidRequest` for text that is no Unicode."""
+    RFC 3339, outcome and verdict the known words. Raises `InvalidRequest` for text that is no Unicode."""
     named = ",".join(map(quoted, slices))
     battle = "null" if battle_id is None else quoted(battle_id)
     left = "null" if model_a is None else quoted(model_a)
     right = "null" if model_b is None else quoted(model_b)
     why = "null" if reason is None else quoted(reason)
     text = (
-        f'{{"arena":{quoted(arena)},"battle_id":{battle},"judged_at":{quoted(judged_at)},'
-        f'"model_a":{left},"model_b":{right},"outcome":{quoted(outcome)},"reason":{why},'
+        f'{{"arena":{quoted(arena)},"battle_id":{battle},"judged_at":"{judged_at}",'
+        f'"model_a":{left},"model_b":{right},"outcome":"{outcome}","reason":{why},'
         f'"seq":{seq},"slices":[{named}],"tenant":{quoted(tenant)},"turn":{turn},"type":"vote",'
-        f'"verdict":{quoted(verdict)},"vote_id":{quoted(vote_id)},"voted_at":{quoted(voted_at)},"voter":{quoted(voter)}}}'
+        f'"verdict":"{verdict}","vote_id":{quoted(vote_id)},"voted_at":"{voted_at}","voter":{quoted(voter)}}}'
     )
     try:
         return text.encode()

@@ -56,7 +56,7 @@ async def take_back(
             })
             for n, vote in enumerate(found)
         ]  # fmt: skip
-        await append(connection, rows, [leaf_of(row) for row in rows])
+        await append(connection, rows, leaf_of)
     return rows
 
 

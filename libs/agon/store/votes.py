@@ -1,7 +1,8 @@
 """`agon.votes` and `agon.ledger_leaves`: judged votes, appended under their arena's lock."""
 
+import asyncio
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
@@ -14,6 +15,9 @@ Arena = tuple[str, str]
 
 CHANNEL = "agon_votes"
 """Postgres notifies it when votes were judged."""
+
+_AT_ONCE = 250
+"""Leaves made before others on the event loop have their turn: some 2 ms."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,16 +212,33 @@ async def earlier(connection: Connection, votes: Sequence[VoteCast]) -> list[Sto
     return [StoredVote(*row) for row in rows]
 
 
-async def append(connection: Connection, rows: Sequence[JudgedRow], leaves: Sequence[Leaf]) -> None:
+async def append(connection: Connection, rows: Sequence[JudgedRow], leaf_of: Callable[[JudgedRow], Leaf]) -> None:
     """Append judged votes with their leaves, in the order of `seq`, and move the arenas' counters; the caller holds the
-    arenas' locks. Whoever listens on `CHANNEL` learns of it with the commit."""
+    arenas' locks. Whoever listens on `CHANNEL` learns of it with the commit.
+
+    Leaves are made while Postgres is busy with the rows: with both done one after the other, whoever else has votes of
+    these arenas would wait longer.
+    """
     if not rows:
         return
-    await connection.copy_records_to_table("ledger_leaves", schema_name="agon", columns=Leaf._fields, records=leaves)
-    await connection.copy_records_to_table("votes", schema_name="agon", columns=JudgedRow._fields, records=rows)
+    writing = asyncio.create_task(_copy(connection, "votes", JudgedRow._fields, rows))
+    leaves: list[Leaf] = []
+    try:
+        for first in range(0, len(rows), _AT_ONCE):
+            await asyncio.sleep(0)
+            leaves += map(leaf_of, rows[first : first + _AT_ONCE])
+    finally:
+        await writing
+    await _copy(connection, "ledger_leaves", Leaf._fields, leaves)
     last = {(row.tenant, row.arena): row.seq for row in rows}
     await connection.executemany(
         "UPDATE agon.arenas SET vote_seq = $3 WHERE tenant = $1 AND arena = $2",
         [(tenant, arena, seq) for (tenant, arena), seq in last.items()],
     )
     await connection.execute(f"NOTIFY {CHANNEL}")
+
+
+async def _copy(
+    connection: Connection, table: str, columns: Sequence[str], records: Sequence[tuple[object, ...]]
+) -> None:
+    await connection.copy_records_to_table(table, schema_name="agon", columns=columns, records=records)

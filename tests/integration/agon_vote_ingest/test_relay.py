@@ -32,7 +32,7 @@ async def test_an_arena_that_never_runs_dry_holds_up_no_other(place: Place, monk
             now(), now(), seq - 1,
         )  # fmt: skip
         async with pool.acquire() as connection, connection.transaction():
-            await append(connection, [row], [leaf_of(row)])
+            await append(connection, [row], leaf_of)
 
     relayed: list[str] = []
 

@@ -29,7 +29,7 @@ async def add(pool: Any, seq: int, judged_at: datetime) -> None:
         seq - 1,
     )  # fmt: skip
     async with pool.acquire() as connection, connection.transaction():
-        await append(connection, [row], [leaf_of(row)])
+        await append(connection, [row], leaf_of)
 
 
 async def test_a_clock_that_was_set_back_loses_no_vote(pool: Any) -> None:
