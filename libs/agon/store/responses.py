@@ -40,25 +40,20 @@ async def keep(pool: Pool, row: ResponseRow) -> bool:
     where it may have been already. False where that conversation is gone."""
     places = ", ".join(f"${n}" for n in range(1, len(COLUMNS) + 1))
     try:
-        async with pool.acquire() as connection, connection.transaction():
-            new = await connection.fetchval(
-                f"""
-                INSERT INTO agon.responses ({", ".join(COLUMNS)}) VALUES ({places}) ON CONFLICT DO NOTHING RETURNING 1
-                """,
-                *(getattr(row, name) for name in COLUMNS),
-            )
-            if new and row.conversation_id is not None:
-                await connection.execute(
-                    """
-                    WITH entry AS (
-                        INSERT INTO agon.conversation_entries (tenant, conversation_id, response_id)
-                        VALUES ($1, $2, $3))
-                    UPDATE agon.conversations SET changed_at = now() WHERE tenant = $1 AND conversation_id = $2
-                    """,
-                    row.tenant,
-                    row.conversation_id,
-                    row.response_id,
-                )
+        # One statement, since a client waits for it.
+        await pool.execute(
+            f"""
+            WITH new AS (
+                INSERT INTO agon.responses ({", ".join(COLUMNS)}) VALUES ({places}) ON CONFLICT DO NOTHING
+                RETURNING tenant, conversation_id, response_id),
+            entry AS (
+                INSERT INTO agon.conversation_entries (tenant, conversation_id, response_id)
+                SELECT tenant, conversation_id, response_id FROM new WHERE conversation_id IS NOT NULL)
+            UPDATE agon.conversations c SET changed_at = now() FROM new
+            WHERE c.tenant = new.tenant AND c.conversation_id = new.conversation_id
+            """,
+            *(getattr(row, name) for name in COLUMNS),
+        )
     except asyncpg.ForeignKeyViolationError:
         return False
     return True
