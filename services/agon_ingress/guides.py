@@ -21,6 +21,7 @@ from agon.messages.formats import (
 from agon_ingress.policy import Asked
 
 _Schema = dict[str, Any] | str
+_VLLMS = ("guided_json", "guided_regex", "guided_choice", "guided_grammar", "structured_outputs")
 _Choices = Annotated[tuple[str, ...], Field(min_length=1, max_length=1024)]
 
 
@@ -57,10 +58,13 @@ class Guided(Asked):
         return next((form for _, form in self._forms() if form is not None), None)
 
     def _forms(self) -> list[tuple[str, ResponseFormat | None]]:
-        other = self.structured_outputs or StructuredOutputs()
         plain = self.response_format is None or isinstance(self.response_format, TextFormat)
+        openais = ("response_format", None if plain else self.response_format)
+        if self.model_fields_set.isdisjoint(_VLLMS):
+            return [openais]  # as nearly always, and this is asked several times
+        other = self.structured_outputs or StructuredOutputs()
         return [
-            ("response_format", None if plain else self.response_format),
+            openais,
             ("guided_json", _schema(self.guided_json)),
             ("guided_regex", _regex(self.guided_regex)),
             ("guided_choice", _choice(self.guided_choice)),
