@@ -143,6 +143,7 @@ FIELDS = st.sampled_from(
 MESSAGE = st.fixed_dictionaries(
     {"role": st.sampled_from(["user", "system", "tool", "assistant", "function"]) | JSON, "content": st.text() | JSON}
 )
+GOOD = json.dumps({"model": MODEL, "messages": [{"role": "user", "content": "Hi"}]}).encode()
 BODIES = st.one_of(
     st.binary(max_size=200),
     JSON.map(lambda value: json.dumps(value).encode()),
@@ -171,7 +172,7 @@ def drawn(strategy: st.SearchStrategy[T], most: int) -> list[T]:
 async def test_no_body_makes_a_500(ingress: Ingress) -> None:
     seen: set[int] = set()
     async with httpx.AsyncClient(base_url=ingress.url, timeout=20) as client:
-        for body in drawn(BODIES, 150):
+        for body in (GOOD, *drawn(BODIES, 50)):  # ten thousand more go to the same code without a socket: test_fuzz
             answer = await client.post(CHAT, content=body)
             seen.add(answer.status_code)
             assert answer.status_code < 500, (body, answer.text)
@@ -190,7 +191,7 @@ REQUESTS = st.tuples(
 
 async def test_no_path_and_no_header_makes_a_500(ingress: Ingress) -> None:
     async with httpx.AsyncClient(base_url=ingress.url, timeout=20) as client:
-        for method, start, rest, header in drawn(REQUESTS, 120):
+        for method, start, rest, header in drawn(REQUESTS, 60):
             path = start + "".join(f"%{c:02x}" for c in rest)
             headers = {b"content-type": header, b"x-client-request-id": header}
             answer = await client.request(method, path, headers=headers, content=b"{}")

