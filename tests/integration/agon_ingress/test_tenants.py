@@ -16,7 +16,7 @@ import pytest
 from fastapi.routing import APIRoute
 
 from agon.api_keys import ApiKey, keyed_hash, mint
-from agon.messages import AssistantMessage, CompletionChoice, GenerationCompleted, Timings, Usage, now
+from agon.messages import now
 from agon.store import api_keys, requests
 from agon_ingress import absent
 from agon_ingress.app import ROUTERS
@@ -31,6 +31,7 @@ from integration.agon_ingress.conftest import (
     register,
     serving,
 )
+from support.completions import completed
 from unit.agon_ingress.offline import BODIES
 
 pytestmark = pytest.mark.servers
@@ -116,7 +117,7 @@ async def _make(ours: httpx.AsyncClient, connection: Any) -> dict[str, str]:
     chat = {"model": MODEL, "messages": [{"role": "user", "content": "x"}], "store": True}
     completion = await post("/v1/chat/completions", json=chat)
     response = await post("/v1/responses", json={"model": MODEL, "input": "x", "store": True})
-    await requests.record(connection, [_completed(completion["id"]), _completed(response["id"])])
+    await requests.record(connection, [completed(each["id"], OURS) for each in (completion, response)])
     line = {"custom_id": "1", "method": "POST", "url": "/v1/chat/completions", "body": chat}
     file = await post("/v1/files", data={"purpose": "batch"}, files={"file": ("a.jsonl", json.dumps(line).encode())})
     batch = await post(
@@ -136,22 +137,6 @@ async def _make(ours: httpx.AsyncClient, connection: Any) -> dict[str, str]:
         "item_id": items[0]["id"],
         "ticket": battle["ticket"],
     }
-
-
-def _completed(request_id: str) -> GenerationCompleted:
-    """What the recorder would store."""
-    message = AssistantMessage(role="assistant", content="Hello")
-    return GenerationCompleted(
-        request_id=request_id,
-        tenant=OURS,
-        model=MODEL,
-        status="finished",
-        choices=(CompletionChoice(index=0, message=message, finish_reason="stop"),),
-        usage=Usage(prompt_tokens=1, completion_tokens=1, total_tokens=2, cached_tokens=0),
-        timings=Timings(accepted_at=now(), finished_at=now()),
-        worker="w",
-        attempt=1,
-    )
 
 
 async def test_an_id_of_another_tenant_is_not_found_on_any_route(tenants: Tenants) -> None:

@@ -9,15 +9,13 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from agon.messages import (
-    AssistantMessage,
-    CompletionChoice,
     CompletionError,
     GenerationCompleted,
     ModelCard,
     Timings,
-    Usage,
     now,
 )
+from support.completions import completed
 from support.voting import Place, Processes, eventually, records
 
 pytestmark = pytest.mark.servers
@@ -25,24 +23,15 @@ pytestmark = pytest.mark.servers
 BEGAN = now()
 
 
-def completed(request_id: str, text: str | None = "Hello", **changed: Any) -> GenerationCompleted:
-    fields: dict[str, Any] = {
-        "request_id": request_id,
-        "tenant": "default",
-        "model": "nano",
-        "status": "finished",
-        "choices": (CompletionChoice(index=0, message=AssistantMessage(content=text), finish_reason="stop"),),
-        "usage": Usage(prompt_tokens=7, completion_tokens=5, total_tokens=12, cached_tokens=3),
-        "timings": Timings(
-            accepted_at=BEGAN,
-            admitted_at=BEGAN + timedelta(milliseconds=100),
-            first_token_at=BEGAN + timedelta(milliseconds=250),
-            finished_at=BEGAN + timedelta(seconds=1),
-        ),
-        "worker": "inference-1:a",
-        "attempt": 0,
-    }
-    return GenerationCompleted(**{**fields, **changed})
+def ended(request_id: str, text: str | None = "Hello", **changed: Any) -> GenerationCompleted:
+    """With moments that tests look at."""
+    timings = Timings(
+        accepted_at=BEGAN,
+        admitted_at=BEGAN + timedelta(milliseconds=100),
+        first_token_at=BEGAN + timedelta(milliseconds=250),
+        finished_at=BEGAN + timedelta(seconds=1),
+    )
+    return completed(request_id, text=text, **{"timings": timings, **changed})
 
 
 async def send(producer: AIOKafkaProducer, place: Place, *ends: GenerationCompleted | bytes) -> None:
@@ -69,7 +58,7 @@ async def test_ended_requests_are_recorded_once_and_the_first_end_wins(
     place: Place, services: Processes, producer: AIOKafkaProducer
 ) -> None:
     service = services.start("recorder")
-    failed = completed(
+    failed = ended(
         "r2",
         None,
         status="failed",
@@ -80,13 +69,13 @@ async def test_ended_requests_are_recorded_once_and_the_first_end_wins(
     await send(
         producer,
         place,
-        completed("r1"),
-        completed("r1", "another text", status="cancelled"),
+        ended("r1"),
+        ended("r1", "another text", status="cancelled"),
         failed,
-        completed("r3", "nul \0 in the text"),
+        ended("r3", "nul \0 in the text"),
         b"no json",
-        completed("r4", None),
-        completed("r1", "somebody else's", tenant="other"),
+        ended("r4", None),
+        ended("r1", "somebody else's", tenant="other"),
     )
     found = {
         (row["tenant"], row["request_id"]): row for row in await rows(place, "SELECT * FROM analytics.requests", 5)
@@ -141,7 +130,7 @@ async def test_the_newest_card_of_a_model_is_kept(
 async def test_a_recorder_that_is_killed_in_its_transaction_loses_and_doubles_nothing(
     place: Place, services: Processes, producer: AIOKafkaProducer
 ) -> None:
-    ends = [completed(f"r{n}") for n in range(50)]
+    ends = [ended(f"r{n}") for n in range(50)]
     await send(producer, place, *ends)
     victim = services.start("recorder", die_at="while_recording")
     assert await victim.exit() == -9

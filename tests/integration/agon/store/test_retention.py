@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 
-from agon.messages import AssistantMessage, CompletionChoice, GenerationCompleted, Timings, Usage, now
+from agon.messages import now
 from agon.store import conversations, requests, responses, stored_chats
 from agon.store.conversations import ConversationRow
 from agon.store.pool import open_pool
 from agon.store.responses import ResponseRow
 from agon.store.retention import sweep
 from agon.store.stored_chats import StoredChat
+from support.completions import completed
 
 pytestmark = pytest.mark.servers
 
@@ -40,20 +41,8 @@ async def ask(pool: Any, name: str, previous: str | None = None, conversation: s
 
 
 async def end(pool: Any, name: str) -> None:
-    said = AssistantMessage(content="Hello")
-    completed = GenerationCompleted(
-        request_id=name,
-        tenant="t",
-        model="m",
-        status="finished",
-        choices=(CompletionChoice(index=0, message=said, finish_reason="stop"),),
-        usage=Usage(prompt_tokens=1, completion_tokens=1, total_tokens=2, cached_tokens=0),
-        timings=Timings(accepted_at=now(), finished_at=now()),
-        worker="w",
-        attempt=0,
-    )
     async with pool.acquire() as connection, connection.transaction():
-        await requests.record(connection, [completed])
+        await requests.record(connection, [completed(name, "t")])
 
 
 async def grow_old(pool: Any, by: timedelta = MONTH) -> None:

@@ -6,34 +6,23 @@ deletion, so that nothing waits for time. Answers are a pure function of the req
 
 import asyncio
 import os
-import uuid
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
-from redis.asyncio import Redis
+from hypothesis.stateful import invariant, rule, run_state_machine_as_test
 
 from agon.stream.connection import connect
-from agon.stream.frames import Admission, Delta, End, Frame, Out, body, decode, out
-from agon.stream.gate import Answer, Append, Claiming, Done, Duplicate, Ended, Gate, Parked, Yours
-from agon.stream.inbox import PAGE, Inbox
-from agon.stream.subscriber import _groups
-from agon.stream.told import Told
-from agon.topics import Keys
+from agon.stream.frames import Delta, End, body, decode, out
+from agon.stream.gate import Append, Claiming, Duplicate
+from agon.stream.inbox import PAGE
+from support.gate_cast import CHOICES, LENGTH, REQUESTS, Worker, whole
 from support.gate_model import Request
+from support.gate_world import INGRESS, GateWorld
 
 pytestmark = pytest.mark.servers
 
-T = TypeVar("T")
-REQUESTS = ("r0", "r1")
-CHOICES = {"r0": 1, "r1": 2}
-LENGTH = 9
-SOURCE = {"r0": "top/0/0", "r1": "top/0/1"}
-INGRESS = "i1"
 # A failure is told as it was found, with what repeats it; making it short can take minutes: AGON_TEST_SHRINK=1.
 PHASES = tuple(Phase) if os.environ.get("AGON_TEST_SHRINK") else (Phase.generate,)
 MOVES = st.fixed_dictionaries(
@@ -47,127 +36,8 @@ MOVES = st.fixed_dictionaries(
 )
 
 
-def token(request: str, choice: int, at: int) -> int:
-    return 1000 * REQUESTS.index(request) + 100 * choice + at
-
-
-def shown(request: str, choice: int, tokens: int) -> str:
-    """The text behind so many tokens: two letters each, but odd tokens are held back until the next one comes."""
-    letters = "".join(f"{token(request, choice, at) % 97:02d}" for at in range(tokens))
-    held = 2 if tokens % 2 and tokens < LENGTH else 0
-    return letters[: len(letters) - held]
-
-
-def delta(request: str, choice: int, at: int, tokens: int, flush: bool) -> Delta:
-    """Tokens `at` to `at + tokens`; `flush` is the last frame of a choice, which may bring no token at all."""
-    ids = tuple(token(request, choice, i) for i in range(at, at + tokens))
-    text = shown(request, choice, at + tokens)[len(shown(request, choice, at)) :] + ("!" if flush else "")
-    return Delta(ids, text, "stop" if flush else None)
-
-
-def whole(request: str, choice: int) -> tuple[list[int], str]:
-    return [token(request, choice, i) for i in range(LENGTH)], shown(request, choice, LENGTH) + "!"
-
-
-@dataclass
-class Held:
-    """A request in a worker's hands: `sent` frames may or may not be on the list, because the reply was lost."""
-
-    attempt: int
-    claiming: Claiming
-    written: list[Out]
-    positions: list[int]
-    flushed: list[bool]
-    sent: list[Out] = field(default_factory=list)
-    ended: bool = False
-
-
-@dataclass
-class Worker:
-    name: str
-    incarnation: int = 0
-    paused: bool = False
-    held: dict[str, Held] = field(default_factory=dict)
-
-    @property
-    def owner(self) -> str:
-        return f"{self.name}:{self.incarnation}"
-
-
-@dataclass
-class Reader:
-    """The ingress' side of one request: the parts of a real stream, moved by hand."""
-
-    inbox: Inbox = field(default_factory=lambda: Inbox(8))
-    told: Told = field(default_factory=Told)
-    frames: list[Frame] = field(default_factory=list)
-
-    def drain(self) -> None:
-        for frame in self.inbox.drain():
-            if frame is None:
-                self.told.begin_again()
-            elif not self.told.ended and (new := self.told.take(frame)) is not None:
-                self.frames.append(new)
-
-    def text(self, choice: int) -> tuple[list[int], str]:
-        deltas = [b for f in self.frames if f.choice == choice and isinstance(b := body(f), Delta)]
-        return [i for d in deltas for i in d.token_ids], "".join(d.text for d in deltas)
-
-
-class GateMachine(RuleBasedStateMachine):
-    """Workers, records and the ingress; every answer of the gate is compared with the model's."""
-
-    def __init__(self, runner: asyncio.Runner, redis: Redis) -> None:
-        super().__init__()
-        self.runner, self.redis = runner, redis
-        self.keys = Keys(f"m{uuid.uuid4().hex[:8]}:")
-        self.gate = Gate(redis, self.keys)
-        self.resend = False
-        self.gate._scripts.run = self.sometimes_twice(self.gate._scripts.run)  # type: ignore[method-assign]
-        self.model = {request: Request() for request in REQUESTS}
-        self.workers = [Worker("a"), Worker("b")]
-        self.alive: set[str] = set()
-        self.readers = {request: Reader() for request in REQUESTS}
-        self.completions: dict[str, list[tuple[Any, ...]]] = {request: [] for request in REQUESTS}
-        self.may_repeat: set[str] = set()
-        self.pubsub = redis.pubsub()
-        self.do(self.pubsub.subscribe(self.keys.tokens(INGRESS)))
-        self.messages()
-        for worker in self.workers:
-            self.beat(worker)
-
-    def do(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        return self.runner.run(coroutine)
-
-    def sometimes_twice(self, script: Callable[..., Any]) -> Callable[..., Any]:
-        """A client whose connection breaks behind a call sends it again: Redis runs it twice, one reply arrives."""
-
-        async def call(*arguments: Any) -> Any:
-            if self.resend:
-                await script(*arguments)
-            return await script(*arguments)
-
-        return call
-
-    def messages(self) -> list[bytes]:
-        """All that was published until now: what came before the answer to a ping."""
-
-        async def drain() -> list[bytes]:
-            await self.pubsub.ping()
-            data = []
-            while True:
-                message = await self.pubsub.get_message(timeout=5)
-                assert message is not None
-                if message["type"] == "pong":
-                    return data
-                if message["type"] == "message":
-                    data.append(message["data"])
-
-        return self.do(drain())
-
-    def beat(self, worker: Worker) -> None:
-        self.do(self.redis.set(self.keys.worker(worker.owner), 1, ex=600))
-        self.alive.add(worker.owner)
+class GateMachine(GateWorld):
+    """What may happen, and what must hold meanwhile."""
 
     # What workers do
 
@@ -208,56 +78,11 @@ class GateMachine(RuleBasedStateMachine):
         for which in (0, 1, 0, 1):
             self.step(which, request, 1, True, False, "", True)
 
-    def claim(self, which: int, request: str, resend: bool, lost: bool) -> None:
-        worker = self.workers[which]
-        if worker.paused:
-            return
-        running = request in worker.held
-        claiming = Claiming("t", request, SOURCE[request], f"d{request}", worker.owner)
-        got = self.ask(claiming, resend)
-        if got == Parked(worker.owner) and not running:
-            # An earlier claim's reply was lost for good, or its answer was dropped.
-            claiming = Claiming("t", request, SOURCE[request], f"d{request}", worker.owner, abandoned=True)
-            got = self.ask(claiming, resend)
-        if lost:
-            if isinstance(got, Yours) and running:
-                worker.held.pop(request)
-            return
-        match got:
-            case Yours(attempt, frames, _):
-                assert [frame.request for frame in frames] == [f"t/{request}"] * len(frames)
-                worker.held[request] = self.resume(request, attempt, claiming, list(frames))
-            case Ended(frames) if not running:
-                self.publish(request, [body(frame) for frame in frames], finish=not resend)
-
     @rule(request=st.sampled_from(REQUESTS))
     def the_other_one_claims(self, request: str) -> None:
         for which, worker in enumerate(self.workers):
             if request not in worker.held:
                 self.claim(which, request, False, False)
-
-    def ask(self, claiming: Claiming, resend: bool) -> Any:
-        model = self.model[claiming.request_id]
-        expected, number = model.claim(
-            claiming.worker, claiming.source, claiming.digest, self.alive, claiming.abandoned
-        )
-        self.resend = resend
-        [got] = self.do(self.gate.claim([claiming]))
-        self.resend = False
-        match got:
-            case Yours(attempt, frames, cancelled):
-                assert (expected, number) == ("yours", attempt)
-                assert cancelled == model.cancelled
-                assert len(frames) == len(model.frames)
-            case Parked(owner):
-                assert (expected, owner) == ("parked", model.owner)
-            case Ended(frames):
-                assert (expected, len(frames)) == ("ended", len(model.frames))
-            case Done():
-                assert expected == "done"
-            case Duplicate(same):
-                assert (expected, number) == ("duplicate", same)
-        return got
 
     @rule(which=st.integers(0, 1), request=st.sampled_from(REQUESTS), same=st.booleans())
     def claim_from_another_record(self, which: int, request: str, same: bool) -> None:
@@ -267,17 +92,6 @@ class GateMachine(RuleBasedStateMachine):
         digest = f"d{request}" if same else "other"
         got = self.ask(Claiming("t", request, "top/7/7", digest, self.workers[which].owner), False)
         assert got == Duplicate(same)
-
-    def resume(self, request: str, attempt: int, claiming: Claiming, frames: list[Frame]) -> Held:
-        positions, flushed = [0] * CHOICES[request], [False] * CHOICES[request]
-        written = []
-        for frame in frames:
-            what = body(frame)
-            written.append(out(f"t/{request}", frame.attempt, frame.at, frame.choice, what))
-            if isinstance(what, Delta):
-                positions[frame.choice] += len(what.token_ids)
-                flushed[frame.choice] = what.finish_reason is not None
-        return Held(attempt, claiming, written, positions, flushed)
 
     @rule(which=st.integers(0, 1), request=st.sampled_from(REQUESTS))
     def a_call_of_an_earlier_attempt_arrives_late(self, which: int, request: str) -> None:
@@ -289,76 +103,6 @@ class GateMachine(RuleBasedStateMachine):
         expected = model.append(worker.owner, attempt, [late])
         append = Append("t", request, attempt, INGRESS, (late,))
         assert self.do(self.gate.append(worker.owner, [append])) == [expected]
-
-    def step(
-        self, which: int, request: str, tokens: int, flush_alone: bool, resend: bool, lost: str, seen: bool
-    ) -> None:
-        worker = self.workers[which]
-        held = worker.held.get(request)
-        if worker.paused or held is None:
-            return
-        held.sent += self.generate(worker, request, held, tokens, flush_alone)
-        if lost == "call":
-            return
-        answer = self.append(worker, request, held, resend)
-        self.hear(seen)
-        if lost == "reply":
-            return
-        if answer is Answer.BEHIND and flush_alone:
-            # Somebody else may be quicker than the one who writes again.
-            self.claim(1 - which, request, False, False)
-        self.obey(worker, request, held, answer, resend)
-
-    def generate(self, worker: Worker, request: str, held: Held, tokens: int, flush_alone: bool) -> list[Out]:
-        """The next frames, as an engine would bring them: admission, then each choice in turn, then the end."""
-
-        def made(at: int, choice: int, what: Any) -> Out:
-            return out(f"t/{request}", held.attempt, at, choice, what)
-
-        if held.ended:
-            return []
-        if not held.written and not held.sent:
-            return [made(0, 0, Admission(worker.owner, 3, 0, 1.0))]
-        for choice, at in enumerate(held.positions):
-            if held.flushed[choice]:
-                continue
-            count = min(tokens, LENGTH - at)
-            flush = at + count == LENGTH and (count == 0 or not flush_alone)
-            held.positions[choice] += count
-            held.flushed[choice] = flush
-            return [made(at, choice, delta(request, choice, at, count, flush))]
-        held.ended = True
-        return [made(held.positions[0], 0, End("finished", 3, sum(held.positions), 0, 2.0))]
-
-    def append(self, worker: Worker, request: str, held: Held, resend: bool) -> Answer:
-        expected = self.model[request].append(worker.owner, held.attempt, held.sent)
-        self.resend = resend
-        [answer] = self.do(
-            self.gate.append(worker.owner, [Append("t", request, held.attempt, INGRESS, tuple(held.sent))])
-        )
-        self.resend = False
-        assert answer is expected, f"{answer!r}, the model says {expected!r}"
-        return answer
-
-    def obey(self, worker: Worker, request: str, held: Held, answer: Answer, resend: bool) -> None:
-        if answer is Answer.BEHIND:
-            frames = tuple(held.written + held.sent)
-            claiming = held.claiming
-            expected = self.model[request].rewrite(worker.owner, held.attempt, frames, claiming.source, claiming.digest)
-            self.resend = resend
-            append = Append("t", request, held.attempt, INGRESS, frames, rewrite=claiming)
-            [answer] = self.do(self.gate.append(worker.owner, [append]))
-            self.resend = False
-            assert answer is expected
-        if answer is Answer.FENCED:
-            del worker.held[request]
-        elif answer is Answer.CANCELLED:
-            held.sent = [out(f"t/{request}", held.attempt, 0, 0, End("cancelled", 3, 0, 0, 2.0, "gone"))]
-            held.ended = True
-        else:
-            assert answer is Answer.OK
-            held.written += held.sent
-            held.sent = []
 
     @rule(which=st.integers(0, 1), request=st.sampled_from(REQUESTS), finish=st.booleans())
     def complete(self, which: int, request: str, finish: bool) -> None:
@@ -372,19 +116,6 @@ class GateMachine(RuleBasedStateMachine):
             del worker.held[request]
         else:
             self.die(which)
-
-    def publish(self, request: str, bodies: list[Any], finish: bool) -> None:
-        """From the list: its end, and whatever it says. Without `finish` the worker dies before `done` is set."""
-        end = bodies[-1]
-        assert isinstance(end, End)
-        if self.completions[request] and request not in self.may_repeat:
-            raise AssertionError(f"{request} was completed twice, and nobody died")
-        self.completions[request].append((end.status, tuple(b for b in bodies if isinstance(b, Delta))))
-        if finish:
-            self.do(self.gate.complete("t", request, SOURCE[request], f"d{request}"))
-            self.model[request].done = (SOURCE[request], f"d{request}")
-        else:
-            self.may_repeat.add(request)
 
     # What goes wrong
 
@@ -463,12 +194,6 @@ class GateMachine(RuleBasedStateMachine):
         self.model[request].cancelled = True
 
     # What the ingress does
-
-    def hear(self, seen: bool) -> None:
-        """Messages arrive at the ingress, or are lost on the way."""
-        for data in self.messages():
-            for group in _groups.decode(data) if seen else ():
-                self.readers[group.request.removeprefix("t/")].inbox.deliver(group.list, group.index, group.frames)
 
     @rule(request=st.sampled_from(REQUESTS))
     def look(self, request: str) -> None:
