@@ -37,11 +37,13 @@ class Covariates:
         values = np.array(values, dtype=np.float64, order="F")  # each column in one piece, as passes read them
         if values.ndim != 2 or values.shape[1] != len(names):
             raise InvalidRequest(f"{len(names)} names do not fit values of shape {values.shape}")
-        for name, column in zip(names, values.T, strict=True):
-            if not np.isfinite(column).all():
+        with np.errstate(invalid="ignore", over="ignore"):
+            means = [column.mean() for column in values.T]
+        for name, column, mean in zip(names, values.T, means, strict=True):
+            if not (np.isfinite(mean) or np.isfinite(column).all()):  # what is not finite, the mean is not either
                 row = int(np.argmin(np.isfinite(column)))
                 raise InvalidRequest(f"row {row}: {name} is {column[row]}, no finite number", param=name)
-        centre = np.array([column.mean() for column in values.T]) if centre is None else centre
+        centre = np.array(means) if centre is None else centre
         values -= centre
         if spread is None:
             spread = np.array([np.sqrt(column @ column / max(len(column), 1)) for column in values.T])

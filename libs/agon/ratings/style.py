@@ -5,8 +5,9 @@ over the votes sums gradient and curvature at once; the ratings' part of it is g
 few operations per vote, whatever M is.
 """
 
-from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,8 +21,9 @@ from agon.ratings.votes import Votes, checked_weights
 _BLOCK = 32_768
 # Votes that the effects' start is found from, before all votes are read.
 _SAMPLE = 50_000
-# Newton's error squares with each step: after one this small nothing is left above 1e-12.
-_LAST_STEP = 1e-6
+# After a step this small 1e-8 is left at most: nothing that a covariance would show. After the next, nothing at all.
+_NEARLY = 1e-4
+_LAST_STEP = 1e-7
 _MOST_PASSES = 60
 
 
@@ -69,27 +71,37 @@ def fit_style(votes: Votes, covariates: Covariates, *, weights: Array | None = N
     for passes in range(1, _MOST_PASSES):
         size = 1.0
         while True:
-            moved = x + size * step
-            moved[:m] -= moved[:m].mean()
-            last = np.max(np.abs(size * step)) <= _LAST_STEP
-            there = rows.sums(moved, ridge, squares=last)
+            moved = _moved(x, size * step, m)
+            # Newton's error squares with each step: then this is where the maximum is, but for what is left of it.
+            near = bool(np.max(np.abs(size * step)) <= _NEARLY)
+            there = rows.sums(moved, ridge, squares=near)
             following, decrement_there = there.step()
-            if last or decrement_there < decrement or size < 1e-6:
+            if near or decrement_there < decrement or size < 1e-6:
                 break
             size /= 2
         x, here, step, decrement = moved, there, following, decrement_there
-        if last:
-            return _finish(votes.models, covariates.names, x, here, passes)
+        if near and np.max(np.abs(step)) <= _LAST_STEP:
+            x = _moved(x, step, m)
+            return _finish(votes.models, covariates.names, x, here, rows.gradient(x, ridge), passes + 1)
     raise InvalidRequest("ratings with these covariates have no maximum within reach: do they tell who wins alone?")
 
 
-def _finish(models: tuple[str, ...], names: tuple[str, ...], x: Array, sums: "_Sums", passes: int) -> StyleFit:
+def _moved(x: Array, step: Array, m: int) -> Array:
+    """A step further, the ratings' mean 0 as before."""
+    moved = x + step
+    moved[:m] -= moved[:m].mean()
+    return moved
+
+
+def _finish(
+    models: tuple[str, ...], names: tuple[str, ...], x: Array, sums: "_Sums", gradient: Array, passes: int
+) -> StyleFit:
     m = len(models)
     inverse = np.linalg.inv(sums.deflated())
     inverse[:m] -= inverse[:m].mean(axis=0)
     inverse[:, :m] -= inverse[:, :m].mean(axis=1, keepdims=True)
     covariance = inverse @ sums.meat @ inverse
-    ratings = Fit(models, x[:m], covariance[:m, :m], inverse[:m, :m], float(np.max(np.abs(sums.gradient))), passes)
+    ratings = Fit(models, x[:m], covariance[:m, :m], inverse[:m, :m], float(np.max(np.abs(gradient))), passes)
     return StyleFit(ratings, names, x[m:], covariance, inverse)
 
 
@@ -115,6 +127,21 @@ class _Sums:
         except np.linalg.LinAlgError as error:
             raise InvalidRequest("some covariates say the same as others, or as the models: leave them out") from error
         return step, float(self.gradient @ step)
+
+
+class _Part(NamedTuple):
+    """Sums over some of the rows, of P pairs and F covariates; K kinds of curvature."""
+
+    residuals: Array
+    """(P,)"""
+    slopes: Array
+    """(F,)"""
+    weight: Array
+    """(K, P)"""
+    cross: Array
+    """(K, F, P)"""
+    inner: Array
+    """(K, F, F)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,47 +177,69 @@ class _Rows:
         pair, points = self.pair[::stride].copy(), self.points[::stride].copy()
         return _Rows(self.m, self.left, self.right, pair, points, z, weights)
 
-    def _blocks(self) -> Iterator[slice]:
+    def _halves(self) -> list[list[slice]]:
+        """Blocks of rows, for two threads. They are the same on every machine, and so are the sums."""
         size = max(_BLOCK, 2 * len(self.left))
-        for at in range(0, len(self.pair), size):
-            yield slice(at, at + size)
+        blocks = [slice(at, at + size) for at in range(0, len(self.pair), size)]
+        half = (len(blocks) + 1) // 2
+        return [blocks[:half], blocks[half:]] if half < len(blocks) else [blocks]
 
-    def sums(self, x: Array, ridge: float, *, squares: bool = False) -> _Sums:
-        """Gradient and information at x; with `squares` the meat too."""
+    def _pass(self, x: Array, kinds: int) -> "_Part":
+        """All rows. `kinds` of curvature: none, the information's, and the meat's besides."""
+        halves = self._halves()
+        if len(halves) == 1:
+            return self._part(x, kinds, halves[0])
+        with ThreadPoolExecutor(len(halves)) as pool:
+            first, second = pool.map(lambda blocks: self._part(x, kinds, blocks), halves)
+        return _Part(*(one + other for one, other in zip(first, second, strict=True)))
+
+    def _part(self, x: Array, kinds: int, blocks: list[slice]) -> "_Part":
         f, pairs = len(self.z), len(self.left)
-        between = x[self.left] - x[self.right]
-        effects = x[self.m :]
-        kinds = 2 if squares else 1
-        residuals, slopes = np.zeros(pairs), np.zeros(f)
-        weight = np.zeros((kinds, pairs))
-        cross = np.zeros((kinds, f, pairs))
-        inner = np.zeros((kinds, f, f))
-        for rows in self._blocks():
+        between, against = x[self.right] - x[self.left], -x[self.m :]
+        part = _Part(
+            np.zeros(pairs), np.zeros(f), np.zeros((kinds, pairs)), np.zeros((kinds, f, pairs)), np.zeros((kinds, f, f))
+        )
+        for rows in blocks:
             pair, z = self.pair[rows], self.z[:, rows]
-            p = effects @ z
+            p = against @ z
             p += between[pair]
-            np.clip(p, -700.0, 700.0, out=p)
-            np.negative(p, out=p)
-            np.exp(p, out=p)
+            with np.errstate(over="ignore"):  # 1 / (1 + inf) is 0, as it should be
+                np.exp(p, out=p)
             p += 1
             np.reciprocal(p, out=p)
             residual = self.points[rows] - p
-            curve = p * (1 - p)
             if self.weights is not None:
                 residual *= self.weights[rows]
-                curve *= self.weights[rows]
-            residuals += sum_by(pair, residual, pairs)
-            slopes += z @ residual
-            for kind, w in enumerate((curve, residual**2) if squares else (curve,)):
-                weight[kind] += sum_by(pair, w, pairs)
+            part.residuals[:] += sum_by(pair, residual, pairs)
+            part.slopes[:] += z @ residual
+            for kind in range(kinds):
+                if kind == 1:
+                    w = residual**2
+                else:
+                    w = p * (1 - p)
+                    if self.weights is not None:
+                        w *= self.weights[rows]
+                part.weight[kind] += sum_by(pair, w, pairs)
                 weighted = z * w
                 for k in range(f):
-                    cross[kind, k] += sum_by(pair, weighted[k], pairs)
-                inner[kind] += weighted @ z.T
-        gradient = np.concatenate([self._by_model(residuals), slopes - ridge * effects])
-        information = self._joined(weight[0], cross[0], inner[0] + ridge * np.eye(f))
+                    part.cross[kind, k] += sum_by(pair, weighted[k], pairs)
+                part.inner[kind] += weighted @ z.T
+        return part
+
+    def gradient(self, x: Array, ridge: float) -> Array:
+        """(M + F,)"""
+        return self._gradient(self._pass(x, 0), x, ridge)
+
+    def sums(self, x: Array, ridge: float, *, squares: bool = False) -> _Sums:
+        """Gradient and information at x; with `squares` the meat too."""
+        part = self._pass(x, 2 if squares else 1)
+        weight, cross, inner = part.weight, part.cross, part.inner
+        information = self._joined(weight[0], cross[0], inner[0] + ridge * np.eye(len(self.z)))
         meat = self._joined(weight[1], cross[1], inner[1]) if squares else np.zeros((0, 0))
-        return _Sums(self.m, gradient, information, meat)
+        return _Sums(self.m, self._gradient(part, x, ridge), information, meat)
+
+    def _gradient(self, part: "_Part", x: Array, ridge: float) -> Array:
+        return np.concatenate([self._by_model(part.residuals), part.slopes - ridge * x[self.m :]])
 
     def _by_model(self, of_pairs: Array) -> Array:
         return sum_by(self.left, of_pairs, self.m) - sum_by(self.right, of_pairs, self.m)
@@ -212,7 +261,7 @@ def _first_effects(rows: _Rows, theta: Array, ridge: float) -> Array:
     f = len(rows.z)
     sample = rows.every(max(1, len(rows.pair) // _SAMPLE))
     x = np.concatenate([theta, np.zeros(f)])
-    for _ in range(3):
+    for _ in range(2):
         sums = sample.sums(x, ridge)
         information = sums.information[sums.m :, sums.m :]
         x[sums.m :] += np.linalg.lstsq(information, sums.gradient[sums.m :], rcond=None)[0]
