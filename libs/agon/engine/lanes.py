@@ -33,9 +33,9 @@ _MORE = 2
 
 @dataclass(frozen=True, slots=True)
 class _View:
-    """What the layers with one window see. The first `width` columns are pages: `blocks`, as `KVCache.read` takes them.
-    `places` (rows x columns) are the columns' positions; `bias` ((rows x key heads) x 1 x columns), which is added to
-    the scores, hides the padding."""
+    """What the layers with one window see. The first `width` columns are of the sequences' pages, then come those for
+    later steps; `blocks` are the pages of both, as `KVCache.read` takes them. `places` (rows x columns) are the columns'
+    positions; `bias` ((rows x key heads) x 1 x columns), which is added to the scores, hides the padding."""
 
     blocks: Tensor
     width: int
@@ -60,6 +60,7 @@ class Lane:
         self.sequences = list(sequences)
         self.room = room
         self._cache = cache
+        self._spare = -(-room // cache.page_size)  # pages for the columns of later steps
         self._rows = len(self.sequences)  # in the tensors
         self._begins = [sequence.computed for sequence in self.sequences]
         self._steps = 0
@@ -70,7 +71,7 @@ class Lane:
     @property
     def tokens(self) -> int:
         """How many tokens' keys and values it holds in the end, padding included."""
-        return len(self.sequences) * (max(self._begins) + self._cache.page_size + self.room)
+        return len(self.sequences) * (max(self._begins) + self._cache.page_size * (1 + self._spare))
 
     @property
     def full(self) -> bool:
@@ -128,15 +129,10 @@ class Lane:
         torch.bmm(shares, values.narrow(1, 0, count), out=output)
 
     def _copy(self, layer: int, view: _View) -> tuple[Tensor, Tensor]:
-        """The pages' keys, (rows x heads) x size x columns, and values, (rows x heads) x columns x size."""
-        given = self._cache.read(layer, view.blocks, len(self.sequences))
-        read, others = (tensor.flatten(0, 1) for tensor in given)
-        wide, width, size = read.shape
-        columns = width + self.room
-        keys = torch.empty((wide, size, columns), dtype=view.bias.dtype)
-        values = torch.empty((wide, columns, size), dtype=view.bias.dtype)
-        keys[:, :, :width] = read.transpose(1, 2)
-        values[:, :width] = others
+        """Keys, (rows x key heads) x size x columns, and values, (rows x key heads) x columns x size."""
+        read = self._cache.read(layer, view.blocks, len(self.sequences))
+        keys, values = (tensor.flatten(0, 1).to(view.bias.dtype) for tensor in read)
+        keys = keys.transpose(1, 2).contiguous()
         if self.room:
             self._layers[layer] = keys, values
         return keys, values
@@ -148,13 +144,13 @@ class Lane:
         most = max(last - first for first, last in zip(firsts, lasts, strict=True))
         pages: list[int] = []
         for first, last, sequence in zip(firsts, lasts, self.sequences, strict=True):
-            pages += [*sequence.pages[first:last], *[0] * (most - last + first)]
+            pages += [*sequence.pages[first:last], *[0] * (most - last + first + self._spare)]
         begins = torch.tensor(self._begins)[:, None]
         copied = torch.tensor(firsts)[:, None] * size + torch.arange(most * size)
         places = torch.cat((copied, begins + 1 + torch.arange(self.room)), 1)
         bias = torch.zeros(places.shape, dtype=accurate(self._cache.dtype))
         bias[:, : most * size].masked_fill_(copied > begins, float("-inf"))
-        blocks = self._cache.blocks(torch.tensor(pages).view(-1, most))
+        blocks = self._cache.blocks(torch.tensor(pages).view(len(firsts), -1))
         return _View(blocks, most * size, places, bias.repeat_interleave(heads, 0)[:, None])
 
     def _bias(self, view: _View, window: int | None) -> Tensor:

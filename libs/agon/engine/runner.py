@@ -16,6 +16,7 @@ from agon.engine.flex import BLOCK, FlexAttention, Table
 from agon.engine.graphs import DecodeGraphs
 from agon.engine.kv import KVCache
 from agon.engine.lanes import Lanes
+from agon.engine.memory import keep_freed
 from agon.engine.model import LanguageModel
 from agon.engine.params import Limits
 from agon.engine.ranks import Ranks
@@ -73,6 +74,8 @@ class Runner:
         self._slots = AdapterSlots(model.linears, limits.adapter_slots)
         self._ranks = ranks
         torch.set_num_threads(limits.threads)
+        if model.device.type == "cpu":
+            keep_freed()
 
     def run(self, pieces: Many[Piece], dirty: list[int]) -> Computed:
         """Clear the `dirty` pages, then compute all pieces at once. Raises `EngineFailed` when a rank is lost."""
