@@ -34,7 +34,7 @@ _MORE = 2
 @dataclass(frozen=True, slots=True)
 class _View:
     """What the layers with one window see. The first `width` columns are of the sequences' pages, then come those for
-    later steps; `blocks` are the pages of both, as `KVCache.read` takes them. `places` (rows x columns) are the columns'
+    later steps; `blocks` are the pages of both, as `KVCache.read` takes them. `places` (rows x columns) are their
     positions; `bias` ((rows x key heads) x 1 x columns), which is added to the scores, hides the padding."""
 
     blocks: Tensor
