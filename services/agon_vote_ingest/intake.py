@@ -5,6 +5,7 @@ import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Literal
 
 from agon.bus.batches import Move
@@ -98,6 +99,9 @@ class Numbers:
         )  # fmt: skip
 
 
+_of_a_batch = lru_cache(maxsize=1)(rfc3339)  # all votes of a batch are judged at one moment
+
+
 def leaf_of(row: JudgedRow) -> Leaf:
     """The ledger's line about a vote."""
     (
@@ -107,7 +111,7 @@ def leaf_of(row: JudgedRow) -> Leaf:
     entry = vote_entry(
         tenant=tenant, arena=arena, seq=seq, vote_id=vote_id, battle_id=battle_id, turn=turn, voter=voter,
         outcome=outcome, verdict=verdict, reason=reason, model_a=model_a, model_b=model_b, slices=slices,
-        voted_at=rfc3339(voted_at), judged_at=rfc3339(judged_at),
+        voted_at=rfc3339(voted_at), judged_at=_of_a_batch(judged_at),
     )  # fmt: skip
     return Leaf(tenant, arena, leaf, "vote", entry.decode(), leaf_hash(entry))
 
