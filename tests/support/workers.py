@@ -50,9 +50,10 @@ class Place:
             "AGON_TOPIC_PREFIX": self.topics.prefix,
             "AGON_KEY_PREFIX": self.keys.prefix,
             "OMP_NUM_THREADS": "1",
-            # A killed worker is missed sooner than by default; the brokers of tests allow it.
+            # Who is killed is missed sooner than by default; the brokers of tests allow it.
             "AGON_SESSION_TIMEOUT": "3",
             "AGON_WORKER_TTL": "3",
+            "AGON_INGRESS_TTL": "5",
             **more,
         }
 
