@@ -84,8 +84,10 @@ bench-peers-api: setup ## Fetch the API's peer, LiteLLM's proxy.
 nano: setup ## Train the bundled models again, with their cards.
 	@$(BIN)/python -m agon.nano.train $(ARGS)
 
-schemas: setup ## Write schemas/ from the message classes.
+schemas: setup ## Write schemas/ and docs/api.md from the classes of messages and requests.
 	@$(BIN)/python -m agon.messages.schemas
+	@$(BIN)/python -m agon_ingress.openapi schemas/openapi.json
+	@$(BIN)/python -m agon_ingress.reference docs/api.md
 
 clean: ## Remove what was installed and made here: .venv, caches, the default data folder.
 	rm -rf .venv .tools .agon .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
