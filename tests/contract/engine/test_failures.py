@@ -203,7 +203,7 @@ def test_limits_that_cannot_work_are_refused() -> None:
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("temperature", -1), ("top_p", 0), ("top_p", 1.5), ("top_k", -2), ("max_tokens", 0), ("n", 0), ("stop", ("",))],
+    [("temperature", -1), ("top_p", 0), ("top_p", 1.5), ("top_k", -2), ("max_tokens", -1), ("n", 0), ("stop", ("",))],
 )
 def test_a_parameter_out_of_range_is_named(field: str, value: Any) -> None:
     with pytest.raises(AgonError) as caught:
