@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn.functional import embedding, linear
 
 from agon.engine.attention import Attention
+from agon.engine.int8 import Int8Linear
 
 FAMILIES = frozenset({"llama", "mistral", "qwen2", "qwen3", "smollm3"})
 """Types of models whose layers add attention, then a gated inner layer, to the stream, each after an RMS norm."""
@@ -31,6 +32,10 @@ class SideBySide:
         self._parts = [(layer, slice(*ends)) for layer, ends in zip(layers, pairwise([0, *ends]), strict=True)]
         self._weight: Tensor | None = None
         self._bias: Tensor | None = None
+        self._rounded: Int8Linear | None = None
+        if all(isinstance(layer, Int8Linear) for layer in layers):
+            self._rounded = Int8Linear.side_by_side(layers) if len(layers) > 1 else layers[0]  # type: ignore[arg-type, assignment]
+            return
         if not all(type(layer) is torch.nn.Linear for layer in layers):
             return
         if len(layers) == 1:
@@ -47,9 +52,12 @@ class SideBySide:
             layer.weight.data = self._weight[part]
 
     def __call__(self, x: Tensor) -> Tensor:
-        if self._weight is None:
+        if self._rounded is not None:
+            y = self._rounded.forward(x)
+        elif self._weight is not None:
+            y = linear(x, self._weight, self._bias)
+        else:
             return torch.cat([layer(x[None])[0] for layer, _ in self._parts], 1)
-        y = linear(x, self._weight, self._bias)
         for layer, part in self._parts:
             for adapt in layer._forward_hooks.values():
                 adapt(layer, (x[None],), y[None, :, part])
@@ -87,9 +95,9 @@ class _Layer:
     window: int | None
     out: SideBySide
     between: _Norm
-    gate: SideBySide
+    inner: tuple[SideBySide, ...]
+    """Gate, then up; as one where the input would be rounded twice. In floats two are quicker."""
     act: Any
-    up: SideBySide
     down: SideBySide
 
 
@@ -127,7 +135,8 @@ class Decoder:
             attended = paged.attend(index, query, key, value, layer.scaling, layer.window)
             x += layer.out(attended.view(len(x), -1))
             y = layer.between(x)
-            x += layer.down(layer.act(layer.gate(y)).mul_(layer.up(y)))
+            gate, up = (part(y) for part in layer.inner) if len(layer.inner) > 1 else layer.inner[0](y).chunk(2, -1)
+            x += layer.down(layer.act(gate).mul_(up))
         return self._logits(self._norm(x[keep])), x
 
 
@@ -146,8 +155,9 @@ def _layer(layer: Any, config: Any) -> _Layer:
         else getattr(config, "sliding_window", None),
         out=SideBySide((attention.o_proj,)),
         between=_Norm(layer.post_attention_layernorm),
-        gate=SideBySide((mlp.gate_proj,)),
+        inner=(SideBySide((mlp.gate_proj, mlp.up_proj)),)
+        if isinstance(mlp.gate_proj, Int8Linear)
+        else (SideBySide((mlp.gate_proj,)), SideBySide((mlp.up_proj,))),
         act=mlp.act_fn,
-        up=SideBySide((mlp.up_proj,)),
         down=SideBySide((mlp.down_proj,)),
     )

@@ -7,6 +7,7 @@ zero and both ends are whole numbers.
 """
 
 import warnings
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
@@ -42,15 +43,50 @@ class Int8Linear(torch.nn.Linear):
         with warnings.catch_warnings(action="ignore"):  # quantised tensors are to go; there is no faster way today
             rounded = torch.quantize_per_channel(weight, scales.double(), zeros, 0, torch.qint8)
             self._packed: Any = torch.ops.quantized.linear_prepack(rounded, None)
+        self._within: tuple[Int8Linear, slice] | None = None
+        """Whose weights it shares, and which outputs there are its own."""
+
+    @classmethod
+    def side_by_side(cls, layers: Sequence["Int8Linear"]) -> "Int8Linear":
+        """Layers with the same input as one, which rounds it once; what each gives comes behind the other, the same as
+        from itself. The layers share its weights from then on."""
+        made = cls.__new__(cls)
+        torch.nn.Module.__init__(made)
+        parts = [torch.ops.quantized.linear_unpack(layer._packed)[0] for layer in layers]
+        scales, zeros = (
+            torch.cat(each)
+            for each in zip(*((p.q_per_channel_scales(), p.q_per_channel_zero_points()) for p in parts), strict=True)
+        )
+        with warnings.catch_warnings(action="ignore"):
+            rounded = torch._make_per_channel_quantized_tensor(
+                torch.cat([part.int_repr() for part in parts]), scales, zeros, 0
+            )
+            made._packed = torch.ops.quantized.linear_prepack(rounded, None)
+        made._within, made._reduced = None, layers[0]._reduced
+        made.in_features, made.out_features = layers[0].in_features, sum(layer.out_features for layer in layers)
+        biases = [torch.zeros(layer.out_features) if layer.bias is None else layer.bias.detach() for layer in layers]
+        some = any(layer.bias is not None for layer in layers)
+        made.bias = torch.nn.Parameter(torch.cat(biases), requires_grad=False) if some else None  # type: ignore[assignment]
+        start = 0
+        for layer in layers:
+            layer._packed, layer._within = None, (made, slice(start, start + layer.out_features))
+            start += layer.out_features
+        return made
 
     @property
     def weight(self) -> Tensor:  # type: ignore[override]
         """The weights as they count, in floats (out x in): made anew at each call."""
+        if self._within:
+            whole, part = self._within
+            return whole.weight[part]
         rounded, _ = torch.ops.quantized.linear_unpack(self._packed)
         return rounded.dequantize()  # type: ignore[no-any-return]
 
     def forward(self, input: Tensor) -> Tensor:
         """`... x in` to `... x out`. A row that is not finite gives a row that is not a number, and harms no other."""
+        if self._within:
+            whole, part = self._within
+            return whole(input)[..., part]  # type: ignore[no-any-return]
         x = input.flatten(0, -2)
         scaled = x.new_empty((len(x) + 1, self.in_features))
         largest = x.abs().amax(1, keepdim=True)

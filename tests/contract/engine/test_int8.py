@@ -83,3 +83,17 @@ def test_parameters_are_counted_and_a_gpu_is_refused(folder: Path) -> None:
     assert whole.linears.keys() == rounded.linears.keys()
     with pytest.raises(SetupError, match="CPUs"):
         Engine.from_pretrained(folder, dtype="int8", device="cuda")
+
+
+@pytest.mark.parametrize("biases", [(False, False), (True, True), (True, False)])
+def test_layers_side_by_side_give_what_each_gives_by_itself(biases: tuple[bool, bool]) -> None:
+    torch.manual_seed(5)
+    x = torch.randn(3, 64)
+    layers = [Int8Linear(torch.nn.Linear(64, 32 + 16 * n, bias=bias)) for n, bias in enumerate(biases)]
+    with torch.inference_mode():
+        apart, weights = [layer(x) for layer in layers], [layer.weight for layer in layers]
+        together = Int8Linear.side_by_side(layers)
+        assert torch.equal(together(x), torch.cat(apart, 1))
+        for layer, alone, weight in zip(layers, apart, weights, strict=True):
+            assert torch.equal(layer(x), alone)
+            assert torch.equal(layer.weight, weight)
