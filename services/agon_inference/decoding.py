@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from operator import eq
 from typing import Any
 
+import msgspec
 from pydantic import ValidationError
 
 from agon.bus.clients import Record
@@ -33,13 +34,18 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A record that can't run. `reason` is the dead letter's `error-type`. One that has an id has an end, too."""
+    """A record that can't run. `reason` is the dead letter's `error-type`."""
 
     reason: str
     error: AgonError
-    tenant: str | None = None
-    request_id: str | None = None
-    """Both or none."""
+
+
+class _Named(msgspec.Struct):
+    request_id: Any
+    tenant: Any = None
+
+
+_names = msgspec.json.Decoder(_Named)
 
 
 def arrived_at(record: Record) -> datetime:
@@ -57,6 +63,29 @@ def digest(record: Record) -> str:
     return hashlib.sha256(record.value or b"").hexdigest()
 
 
+def identify(record: Record, limits: Limits) -> tuple[str, str] | None:
+    """The tenant and the id of a record, which may be wrong in all else; None for one that can't have an end.
+
+    Reads no more than these: who knows them can ask the gate, and read the rest meanwhile.
+    """
+    value = record.value
+    if not value or len(value) > limits.max_bytes:
+        return None
+    try:
+        named = _names.decode(value)
+        tenant, request_id = named.tenant, named.request_id
+    except (msgspec.DecodeError, RecursionError):
+        try:
+            fields = json.loads(value)  # which takes what is JSON to most, such as a NaN
+        except (ValueError, RecursionError):
+            return None
+        if not isinstance(fields, dict):
+            return None
+        tenant, request_id = fields.get("tenant"), fields.get("request_id")
+    given = ("default" if tenant is None else tenant, request_id)
+    return given if all(isinstance(part, str) and ID_REGEX.fullmatch(part) for part in given) else None
+
+
 def decode(record: Record, model: str, limits: Limits, serves: Serves = eq) -> GenerationRequest | Refusal:
     """Read a record of `model`'s topic. The request that comes back has a seed and a deadline.
 
@@ -69,30 +98,30 @@ def decode(record: Record, model: str, limits: Limits, serves: Serves = eq) -> G
         error = TooLarge(f"the record has {len(value):,} bytes; at most {limits.max_bytes:,} are taken")
         return Refusal("too_large", error)
     try:
+        request = GenerationRequest.decode(value)
+    except (ValueError, OverflowError) as error:
+        return _refusal(value, error)
+    if not serves(request.model, model):
+        what = f"this topic carries requests for the model `{model}`, not `{request.model}`"
+        return Refusal("unknown_model", ModelNotFound(what, param="model"))
+    return complete(request, arrived_at(record), limits)
+
+
+def _refusal(value: bytes, wrong: ValueError | OverflowError) -> Refusal:
+    """What is wrong with a record that is no request: only now is it worth reading a second time."""
+    try:
         fields = json.loads(value)
     except (ValueError, RecursionError) as error:
         return Refusal("invalid_json", InvalidRequest(f"the record is no JSON: {error}"))
     if not isinstance(fields, dict):
         return Refusal("wrong_type", InvalidRequest(f"the record is a JSON {_kind(fields)}, not an object"))
-    tenant, request_id = _identity(fields)
-
-    def refuse(reason: str, error: AgonError) -> Refusal:
-        return Refusal(reason, error, tenant, request_id)
-
     if names := list(unsupported_fields(fields)):
         what = f"{', '.join(names)}: not supported by this server; leave it out"
-        return refuse("unsupported_parameter", UnsupportedParameter(what, param=names[0]))
-    try:
-        request = GenerationRequest.decode(value)
-    except ValidationError as error:
-        return refuse("invalid_request", _explain(error))
-    except (ValueError, OverflowError) as error:
-        # A moment at the edge of the calendar has no UTC, which validation learns too late.
-        return refuse("invalid_request", InvalidRequest(f"a value is out of range: {error}"))
-    if not serves(request.model, model):
-        what = f"this topic carries requests for the model `{model}`, not `{request.model}`"
-        return refuse("unknown_model", ModelNotFound(what, param="model"))
-    return complete(request, arrived_at(record), limits)
+        return Refusal("unsupported_parameter", UnsupportedParameter(what, param=names[0]))
+    if isinstance(wrong, ValidationError):
+        return Refusal("invalid_request", _explain(wrong))
+    # A moment at the edge of the calendar has no UTC, which validation learns too late.
+    return Refusal("invalid_request", InvalidRequest(f"a value is out of range: {wrong}"))
 
 
 def complete(request: GenerationRequest, arrived: datetime, limits: Limits) -> GenerationRequest:
@@ -108,15 +137,6 @@ def complete(request: GenerationRequest, arrived: datetime, limits: Limits) -> G
 def derived_seed(request: GenerationRequest) -> int:
     """The seed of a request that has none: the same at each attempt, another for each request."""
     return int.from_bytes(hashlib.sha256(request.key.encode()).digest()[:_SEED_BYTES])
-
-
-def _identity(fields: dict[str, Any]) -> tuple[str | None, str | None]:
-    """The tenant and the id of a record that may be wrong in all else; both or none."""
-    tenant, request_id = fields.get("tenant", "default"), fields.get("request_id")
-    for part in (tenant, request_id):
-        if not isinstance(part, str) or not ID_REGEX.match(part):
-            return None, None
-    return tenant, request_id
 
 
 def _explain(error: ValidationError) -> InvalidRequest:

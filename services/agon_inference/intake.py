@@ -6,6 +6,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any, NamedTuple, TypeVar
 
 from agon.bus.clients import Record
 from agon.bus.dead_letters import DeadLetters
@@ -13,10 +14,10 @@ from agon.bus.headers import traceparent
 from agon.bus.in_flight import Delivery
 from agon.bus.subscription import Subscription
 from agon.errors import Cancelled, Expired, WorkerLost
-from agon.messages import now
-from agon.stream.gate import Claim, Done, Duplicate, Ended, Gate, Parked, Yours
+from agon.messages import GenerationRequest, now
+from agon.stream.gate import Claim, Claiming, Done, Duplicate, Ended, Gate, Parked, Yours
 from agon.telemetry import Metrics
-from agon_inference.decoding import Limits, Refusal, arrived_at, decode, digest
+from agon_inference.decoding import Limits, Refusal, arrived_at, decode, digest, identify
 from agon_inference.ending import Ending
 from agon_inference.held import Held
 from agon_inference.models import Models
@@ -28,6 +29,7 @@ from agon_inference.writer import Writer
 _log = logging.getLogger(__name__)
 _MOST_CLAIMS = 64
 _LARGE = 128 * 1024  # bytes; decoding more takes milliseconds, which belong into a thread
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,13 @@ class _Arrival:
     subscription: Subscription
     delivery: Delivery
     record: Record
+
+
+class _Named(NamedTuple):
+    """One that has an identity, and how to ask the gate for it."""
+
+    arrival: _Arrival
+    claiming: Claiming
 
 
 class Intake:
@@ -103,14 +112,11 @@ class Intake:
         """Go on for ever."""
         while True:
             await self._until_due()
-            batch = [taken for arrival in self._pop_arrivals() if (taken := await self._look(arrival)) is not None]
-            if self._parked and self._loop.time() >= self._ask_parked_at:
-                self._ask_parked_at = self._loop.time() + self._parked_seconds
-                batch += self._parked.values()
-                self.bytes -= sum(taken.size for taken in self._parked.values())
-                self._parked.clear()
-            for start in range(0, len(batch), _MOST_CLAIMS):
-                await self._claim(batch[start : start + _MOST_CLAIMS])
+            fresh = [named for arrival in self._pop_arrivals() if (named := await self._look(arrival)) is not None]
+            parked = self._pop_parked()
+            await self._claim(fresh, parked[:_MOST_CLAIMS])
+            for start in range(_MOST_CLAIMS, len(parked), _MOST_CLAIMS):
+                await self._claim([], parked[start : start + _MOST_CLAIMS])
             self._changed()
 
     async def _until_due(self) -> None:
@@ -127,45 +133,78 @@ class Intake:
     def _pop_arrivals(self) -> list[_Arrival]:
         return [self._arrivals.popleft() for _ in range(min(len(self._arrivals), _MOST_CLAIMS))]
 
-    async def _look(self, arrival: _Arrival) -> Taken | None:
-        """Read a record. None where nothing is to be claimed: it has no identity, or is in our hands already."""
-        record, model = arrival.record, arrival.model
-        size = len(record.value or b"")
-        if size > _LARGE:
-            content = await asyncio.to_thread(decode, record, model, self._limits, self._models.serves)
-        else:
-            content = decode(record, model, self._limits, self._models.serves)
-        self.arrived[model] -= 1
-        self.bytes -= size
-        if content.tenant is None or content.request_id is None:
-            assert isinstance(content, Refusal)
-            finish = arrival.subscription.finish
-            self._ending.bury(
-                arrival.letters, record, content.reason, content.error.message, lambda: finish(arrival.delivery)
-            )
+    def _pop_parked(self) -> list[Taken]:
+        """All of them, when it is time to ask for them again."""
+        if not self._parked or self._loop.time() < self._ask_parked_at:
+            return []
+        self._ask_parked_at = self._loop.time() + self._parked_seconds
+        parked = list(self._parked.values())
+        self.bytes -= sum(taken.size for taken in parked)
+        self._parked.clear()
+        return parked
+
+    async def _look(self, arrival: _Arrival) -> _Named | None:
+        """Whose record this is. None where nothing is to be claimed: it has no identity, or is in our hands already."""
+        record = arrival.record
+        self.arrived[arrival.model] -= 1
+        self.bytes -= len(record.value or b"")
+        named = await _run(record, identify, self._limits)
+        if named is None:
+            await self._bury(arrival)
             return None
+        key, source = "/".join(named), arrival.delivery.source
+        held = self._held.get(key)
+        if held is not None and held.identity.source == source:
+            held.taken.subscription, held.taken.delivery = arrival.subscription, arrival.delivery
+            return None
+        if (parked := self._parked.pop(source, None)) is not None:
+            self.bytes -= parked.size
+        return _Named(arrival, Claiming(*named, source, digest(record), self._worker))
+
+    async def _bury(self, arrival: _Arrival) -> None:
+        content = await self._decode(arrival)
+        assert isinstance(content, Refusal)
+        finish = arrival.subscription.finish
+        self._ending.bury(
+            arrival.letters,
+            arrival.record,
+            content.reason,
+            content.error.message,
+            lambda: finish(arrival.delivery),
+        )
+
+    async def _claim(self, fresh: list[_Named], parked: list[Taken]) -> None:
+        claimings = [named.claiming for named in fresh] + [taken.claiming(self._worker) for taken in parked]
+        if not claimings:
+            return
+        asking = asyncio.create_task(
+            self._patience.until_done("claiming requests", lambda: self._gate.claim(claimings))
+        )
+        try:
+            await asyncio.sleep(0)  # now the gate is asked: it takes as long as reading does
+            batch = [await self._read(named) for named in fresh] + parked
+            claims = await asking
+        finally:
+            asking.cancel()
+        for taken, claim in zip(batch, claims, strict=True):
+            self._decide(taken, claim)
+
+    async def _read(self, named: _Named) -> Taken:
+        arrival, claiming = named.arrival, named.claiming
+        record, content = arrival.record, await self._decode(arrival)
         identity = Identity(
-            tenant=content.tenant,
-            request_id=content.request_id,
-            model=model if isinstance(content, Refusal) else content.model,
-            source=arrival.delivery.source,
-            digest=digest(record),
+            tenant=claiming.tenant,
+            request_id=claiming.request_id,
+            model=arrival.model if isinstance(content, Refusal) else content.model,
+            source=claiming.source,
+            digest=claiming.digest,
             accepted_at=arrived_at(record),
             traceparent=traceparent(record.headers),
         )
-        held = self._held.get(identity.key)
-        if held is not None and held.identity.source == identity.source:
-            held.taken.subscription, held.taken.delivery = arrival.subscription, arrival.delivery
-            return None
-        if (parked := self._parked.pop(identity.source, None)) is not None:
-            self.bytes -= parked.size
         return Taken(identity, content, record, arrival.letters, arrival.subscription, arrival.delivery)
 
-    async def _claim(self, batch: list[Taken]) -> None:
-        claimings = [taken.claiming(self._worker) for taken in batch]
-        claims = await self._patience.until_done("claiming requests", lambda: self._gate.claim(claimings))
-        for taken, claim in zip(batch, claims, strict=True):
-            self._decide(taken, claim)
+    async def _decode(self, arrival: _Arrival) -> GenerationRequest | Refusal:
+        return await _run(arrival.record, decode, arrival.model, self._limits, self._models.serves)
 
     def _decide(self, taken: Taken, claim: Claim) -> None:
         match claim:
@@ -220,3 +259,10 @@ class Intake:
         else:
             held.submitted = True
             self._models.submit(held.model, job(content, transcript))
+
+
+async def _run(record: Record, work: Callable[..., T], *arguments: Any) -> T:
+    """What reads a record: of a large one in a thread."""
+    if len(record.value or b"") > _LARGE:
+        return await asyncio.to_thread(work, record, *arguments)
+    return work(record, *arguments)

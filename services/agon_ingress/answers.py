@@ -3,9 +3,10 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -40,6 +41,8 @@ class Order:
     allowance: Allowance = UNLIMITED
     """Settled by the answer."""
     repeatable: Repeatable | None = None
+    keeping: Coroutine[Any, Any, None] | None = None
+    """Writes down what was asked; done before anything of the answer goes out."""
 
 
 class Answer(Response):
@@ -97,12 +100,21 @@ class Answer(Response):
 
     @contextlib.asynccontextmanager
     async def _submitted(self) -> AsyncIterator[Several]:
-        """All requests, on their way. If one can't be sent, those before it are stopped."""
+        """All requests, on their way, and kept. If one can't be sent, or kept, those before it are stopped."""
         again = self._order.repeatable is not None and not self._order.repeatable.first
         submit = self._house.submit_again if again else self._house.submit
         async with Several(self._sent) as several:
-            for request in self._requests:
-                self._sent.append(await submit(request, conversation=self._order.conversation))
+            keeping = None if self._order.keeping is None else asyncio.create_task(self._order.keeping)
+            try:
+                for request in self._requests:
+                    self._sent.append(await submit(request, conversation=self._order.conversation))
+                if keeping is not None:
+                    await keeping
+            except BaseException:
+                if keeping is not None:
+                    keeping.cancel()
+                    await asyncio.gather(keeping, return_exceptions=True)
+                raise
             yield several
 
     def _heard(self, frames: Iterable[tuple[int, Frame]]) -> Iterable[tuple[int, Delta]]:
@@ -147,15 +159,16 @@ class Answer(Response):
 class WholeAnswer(Answer):
     """One JSON body at the end."""
 
-    def __init__(self, house: House, order: Order, telling: Whole) -> None:
+    def __init__(self, house: House, order: Order, telling: Callable[[], Whole]) -> None:
         super().__init__(house, order)
-        self._telling = telling
+        self._make = telling
 
     async def _answer(self, several: Several, send: Send) -> None:
+        telling = self._make()
         while not several.ended:
             for choice, delta in self._heard(await several.take()):
-                self._telling.delta(choice, delta)
-        data = self._telling.body(self._all_ends()).model_dump_json(by_alias=True).encode()
+                telling.delta(choice, delta)
+        data = telling.body(self._all_ends()).model_dump_json(by_alias=True).encode()
         length = (b"content-length", b"%d" % len(data))
         await self._begin(send, [(b"content-type", b"application/json"), length])
         await send({"type": "http.response.body", "body": data})
@@ -164,44 +177,48 @@ class WholeAnswer(Answer):
 class StreamedAnswer(Answer):
     """Server-sent events. The head waits for the engine's admission, so that an error until then has its status."""
 
-    def __init__(self, house: House, order: Order, telling: Streamed) -> None:
+    def __init__(self, house: House, order: Order, telling: Callable[[], Streamed]) -> None:
         super().__init__(house, order)
-        self._telling = telling
+        self._make = telling
+        self._telling: Streamed | None = None
         self._told_beginning = False
         self._over = False
 
     async def _answer(self, several: Several, send: Send) -> None:
         settings = self._house.settings
         every = settings.heartbeat_every.total_seconds()
+        self._telling = telling = self._make()
         frames = await several.take(settings.head_timeout.total_seconds())
         _raise_early_end(frames)
         await self._begin(send, sse.HEADERS)
+        data = self._events(telling, frames) if frames else sse.HEARTBEAT
         with self._house.metrics.gauge("sse_open_streams").track_inprogress():
             while not (several.ended or self._over):
                 # Nothing to tell although frames came (text is held back): then nothing is sent.
-                if data := self._events(frames) if frames else sse.HEARTBEAT:
+                if data:
                     await send({"type": "http.response.body", "body": data, "more_body": True})
-                frames = [] if self._over else await several.take(every)
-            await send({"type": "http.response.body", "body": self._events(frames) if not self._over else b""})
+                frames = await several.take(every)
+                data = self._events(telling, frames) if frames else sse.HEARTBEAT
+            await send({"type": "http.response.body", "body": data})
 
-    def _events(self, frames: list[tuple[int, Frame]]) -> bytes:
+    def _events(self, telling: Streamed, frames: list[tuple[int, Frame]]) -> bytes:
         """All that these frames tell, as one piece of bytes: one write for one wake-up."""
         out: list[bytes] = []
         if not self._told_beginning:
             self._told_beginning = True
-            out.append(self._telling.begin())
+            out.append(telling.begin())
         try:
             for choice, delta in self._heard(frames):
-                out.append(self._telling.delta(choice, delta))
+                out.append(telling.delta(choice, delta))
             if len(self._ends) == len(self._requests):
-                out.append(self._telling.end(self._all_ends()))
+                out.append(telling.end(self._all_ends()))
         except AgonError as error:
             self._over = True
-            out.append(self._telling.error(error))
+            out.append(telling.error(error))
         return b"".join(out)
 
     async def _break_off(self, send: Send, error: AgonError) -> None:
-        if self._begun:
+        if self._begun and self._telling is not None:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(1):
                     await send({"type": "http.response.body", "body": self._telling.error(error)})

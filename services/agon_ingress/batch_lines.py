@@ -64,7 +64,7 @@ class Lines(Generic[A]):
     async def work(self, line: Line) -> Work[A]:
         """What to ask the workers: the same whenever it is asked. Raises what HTTP would answer."""
         asked, ask = self.read(line)
-        if self.endpoint.streamed(asked, ask) is not None:
+        if asked.streams:
             raise InvalidRequest("stream: a batch has no streams", param="stream", code="invalid_value")
         ask = await self.endpoint.recall(asked, ask, self._house)
         changes = {"priority": "batch", "detached": True, "store": True}
@@ -84,7 +84,8 @@ class Lines(Generic[A]):
 
     async def keep(self, work: Work[A]) -> None:
         """Write down what its client wants kept, besides the batch's output."""
-        await self.endpoint.keep(work.asked, work.ask, self._house)
+        if (keeping := self.endpoint.keep(work.asked, work.ask, self._house)) is not None:
+            await keeping
 
     def output(self, ended: Ended, undone: str | None) -> Output:
         """What became of a line; `undone` is how its batch ended, where that left lines without an answer."""

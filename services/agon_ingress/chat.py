@@ -1,5 +1,6 @@
 """`POST /v1/chat/completions`."""
 
+from collections.abc import Coroutine
 from typing import Any
 
 from agon.messages import GenerationRequest, ModelCard
@@ -40,9 +41,7 @@ def _whole(asked: ChatCompletionRequest, ask: Ask) -> WholeChat:
     return WholeChat(ask.head, speech(asked, ask.card), asked.n, asked.metadata or None)
 
 
-def _streamed(asked: ChatCompletionRequest, ask: Ask) -> ChatStream | None:
-    if not asked.stream:
-        return None
+def _streamed(asked: ChatCompletionRequest, ask: Ask) -> ChatStream:
     usage = asked.stream_options is not None and asked.stream_options.include_usage
     return ChatStream(ask.head, speech(asked, ask.card), asked.n, include_usage=usage)
 
@@ -60,20 +59,21 @@ def template_kwargs(effort: Effort | None, given: dict[str, Any] | None) -> dict
     return {"reasoning_effort": effort, "enable_thinking": effort != "none", **(given or {})}
 
 
-async def _keep(asked: ChatCompletionRequest, ask: Ask, house: House) -> None:
-    if asked.store:
-        house.health.require("postgres")
-        messages = [message.model_dump(mode="json", exclude_none=True) for message in asked.messages]
-        chat = StoredChat(
-            tenant=ask.tenant,
-            completion_id=ask.head.id,
-            model=ask.head.model,
-            fingerprint=ask.head.fingerprint,
-            messages=messages,
-            metadata=asked.metadata,
-            created_at=ask.began,
-        )
-        await stored_chats.keep(house.pool, chat)
+def _keep(asked: ChatCompletionRequest, ask: Ask, house: House) -> Coroutine[Any, Any, None] | None:
+    if not asked.store:
+        return None
+    house.health.require("postgres")
+    messages = [message.model_dump(mode="json", exclude_none=True) for message in asked.messages]
+    chat = StoredChat(
+        tenant=ask.tenant,
+        completion_id=ask.head.id,
+        model=ask.head.model,
+        fingerprint=ask.head.fingerprint,
+        messages=messages,
+        metadata=asked.metadata,
+        created_at=ask.began,
+    )
+    return stored_chats.keep(house.pool, chat)
 
 
 CHAT = Endpoint(

@@ -1,6 +1,7 @@
 """The other end of the connection: work goes on only while somebody is there to get its result."""
 
 import asyncio
+import contextlib
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
@@ -18,19 +19,27 @@ async def while_connected(receive: Receive, work: Coroutine[Any, Any, T]) -> T:
 
     To be called after the body was read: whatever else of it comes is passed over.
     """
-    working = asyncio.create_task(work)
-    listening = asyncio.create_task(_disconnected(receive))
-    try:
-        await asyncio.wait({working, listening}, return_when=asyncio.FIRST_COMPLETED)
-        if working.done():
-            return working.result()
-        raise ClientGone
-    finally:
+    # Not in a task of its own: it would begin, and be heard of, one turn of the event loop later.
+    working = asyncio.current_task()
+    assert working is not None
+    gone = False
+
+    async def listen() -> None:
+        nonlocal gone
+        with contextlib.suppress(Exception):
+            while (await receive())["type"] != "http.disconnect":
+                pass
+        gone = True
         working.cancel()
+
+    listening = asyncio.create_task(listen())
+    try:
+        return await work
+    except asyncio.CancelledError:
+        if gone and working.cancelling() == 1:  # else the server stops as well
+            raise ClientGone from None
+        raise
+    finally:
         listening.cancel()
-        await asyncio.gather(working, listening, return_exceptions=True)
-
-
-async def _disconnected(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+        if gone:
+            working.uncancel()

@@ -31,9 +31,7 @@ def _whole(asked: CompletionRequest, ask: Ask) -> WholeCompletion:
     return WholeCompletion(ask.head, _listening(asked))
 
 
-def _streamed(asked: CompletionRequest, ask: Ask) -> CompletionStream | None:
-    if not asked.stream:
-        return None
+def _streamed(asked: CompletionRequest, ask: Ask) -> CompletionStream:
     usage = asked.stream_options is not None and asked.stream_options.include_usage
     return CompletionStream(ask.head, _listening(asked), include_usage=usage)
 

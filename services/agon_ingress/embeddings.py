@@ -39,5 +39,5 @@ EMBEDDINGS = Endpoint(
     about="A vector for each text.",
     generations=_generations,
     whole=_whole,
-    streamed=lambda asked, ask: None,
+    streamed=None,
 )

@@ -1,10 +1,11 @@
 """What an endpoint of `/v1` that asks a model is made of. One description serves HTTP, batches, `openapi.json` and
 `docs/api.md`; all of it but `respond` is pure."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Generic, TypeVar
+from functools import partial
+from typing import Any, Generic, TypeVar
 
 from fastapi import Request, Response
 from pydantic import BaseModel
@@ -49,21 +50,10 @@ async def _nothing_earlier(asked: Asked, ask: Ask, house: House) -> Ask:
     return ask
 
 
-async def _nothing(asked: Asked, ask: Ask, house: House) -> None:
-    """Most answers are not kept."""
-
-
-async def _nothing_apart(asked: Asked, ask: Ask, order: Order, house: House) -> Response | None:
-    """Most clients wait."""
-    return None
-
-
 @dataclass(frozen=True, slots=True)
 class Endpoint(Generic[A]):
-    """`generations` are the requests for the workers; `whole` and `streamed` make the answer of what they tell.
-
-    All of them raise `InvalidRequest` for what this model can't do.
-    """
+    """`generations` are the requests for the workers, and raises `InvalidRequest` for what this model can't do; `whole`
+    and `streamed` make the answer of what they tell, and raise nothing."""
 
     path: str
     prefix: str
@@ -75,16 +65,16 @@ class Endpoint(Generic[A]):
     about: str
     generations: Callable[[A, Ask], Sequence[GenerationRequest]]
     whole: Callable[[A, Ask], Whole]
-    streamed: Callable[[A, Ask], Streamed | None]
-    """None where no stream was asked for."""
+    streamed: Callable[[A, Ask], Streamed] | None
+    """None where there are no streams."""
     conversation: Callable[[A], str | None] = lambda _: None
     """Requests with the same go to the same worker."""
     recall: Callable[[A, Ask, House], Awaitable[Ask]] = _nothing_earlier
     """Read what the request goes on from. Raises `InvalidRequest` for what is not there."""
-    keep: Callable[[A, Ask, House], Awaitable[None]] = _nothing
-    """Write down what was asked, where the client wants it kept; before anything goes out."""
-    apart: Callable[[A, Ask, Order, House], Awaitable[Response | None]] = _nothing_apart
-    """Send what the client does not wait for, settle it, and answer; None where it waits, as most do."""
+    keep: Callable[[A, Ask, House], Coroutine[Any, Any, None] | None] = lambda *_: None
+    """Writes down what was asked, where the client wants it kept: done before anything of the answer goes out."""
+    apart: Callable[[A, Ask, Order, House], Awaitable[Response]] | None = None
+    """Send what the client does not wait for, settle it, and answer."""
 
     def ask(self, model: str, name: str, tenant: str, deadline: datetime, house: House) -> Ask:
         """Raises `ModelNotFound` or `ModelNotServed`."""
@@ -114,16 +104,14 @@ class Endpoint(Generic[A]):
             ask = self._as_promised(ask, repeatable)
             generations = [repeatable.pinned(one) for one in self._commands(asked, ask, script)]
             headers |= repeatable.headers
-        streamed = self.streamed(asked, ask)
-        whole = None if streamed else self.whole(asked, ask)
         order = Order(generations, self.conversation(asked), headers, until, repeatable=repeatable)
         order = await self._take_on(order, caller, asked, ask, house, len(await request.body()))
-        if (answer := await self.apart(asked, ask, order, house)) is not None:
-            return answer
-        if streamed:
-            return StreamedAnswer(house, order, streamed)
-        assert whole is not None
-        return WholeAnswer(house, order, whole)
+        if asked.apart and self.apart is not None:
+            return await self.apart(asked, ask, order, house)
+        # How it is told is made once it is on its way: that is for the client, and the workers need not wait for it.
+        if asked.streams and self.streamed is not None:
+            return StreamedAnswer(house, order, partial(self.streamed, asked, ask))
+        return WholeAnswer(house, order, partial(self.whole, asked, ask))
 
     def _commands(self, asked: A, ask: Ask, script: str | None) -> Sequence[GenerationRequest]:
         """In test mode a script goes with them."""
@@ -139,16 +127,22 @@ class Endpoint(Generic[A]):
         return replace(ask, head=head, began=repeatable.began, deadline=repeatable.deadline)
 
     async def _take_on(self, order: Order, caller: Caller, asked: A, ask: Ask, house: House, size: int) -> Order:
-        """What comes before anything goes out: reserve what it may need, and keep what is to be kept."""
-        allowance, repeatable = UNLIMITED, order.repeatable
+        """What comes before anything goes out: reserve what it may need, and keep what is to be kept.
+
+        Where only this connection will ever ask for it, it is kept while the workers are at it."""
+        allowance, repeatable, keeping = UNLIMITED, order.repeatable, None
         try:
             again = repeatable is not None and not repeatable.first
             allowance = await house.allowances.reserve(caller, order.requests, size, ask.card, found_again=again)
             if not again:
-                await self.keep(asked, ask, house)
+                keeping = self.keep(asked, ask, house)
+            if keeping is not None and (asked.apart or repeatable is not None):
+                await keeping
+                keeping = None
         except BaseException:
             allowance.settle(0)
             if repeatable is not None and repeatable.first:
                 await house.repeating.withdraw(repeatable)
             raise
-        return replace(order, headers={**order.headers, **allowance.headers}, allowance=allowance)
+        headers = {**order.headers, **allowance.headers}
+        return replace(order, headers=headers, allowance=allowance, keeping=keeping)

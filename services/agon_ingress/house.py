@@ -16,6 +16,7 @@ from redis.exceptions import RedisError
 from agon.bus.headers import event_headers
 from agon.messages import GenerationRequest, now
 from agon.settings import is_loopback
+from agon.store.pool import leave_as_it_is
 from agon.stream.connection import connect, memory_pressure
 from agon.stream.gate import Gate
 from agon.stream.heartbeat import IngressHeartbeat
@@ -147,7 +148,14 @@ async def open_house(settings: IngressSettings, metrics: Metrics) -> AsyncIterat
         stack.push_async_callback(producer.stop)
         pool = await stack.enter_async_context(
             # No connection until the first query: the house opens although Postgres is away.
-            asyncpg.create_pool(settings.postgres_url, min_size=0, max_size=8, timeout=patience, command_timeout=10)
+            asyncpg.create_pool(
+                settings.postgres_url,
+                min_size=0,
+                max_size=8,
+                timeout=patience,
+                command_timeout=10,
+                reset=leave_as_it_is,
+            )
         )
         subscriber = await stack.enter_async_context(
             Subscriber(redis, settings.keys, ingress_id, on_gap=metrics.counter("stream_gaps").inc)

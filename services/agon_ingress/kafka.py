@@ -48,6 +48,8 @@ class Producer:
 
     async def partitions(self, topic: str) -> list[int]:
         """The topic's partitions, ascending. Raises `Unavailable` when it has none or Kafka is away."""
+        if known := self._connected().client.cluster.partitions_for_topic(topic):
+            return sorted(known)
         try:
             async with asyncio.timeout(self._timeout):
                 return sorted(await self._connected().partitions_for(topic))

@@ -39,6 +39,16 @@ class Asked(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False, use_attribute_docstrings=True)
 
+    @property
+    def streams(self) -> bool:
+        """Its answer is wanted as it comes; endpoints that can do so have a field `stream`."""
+        return getattr(self, "stream", False)
+
+    @property
+    def apart(self) -> bool:
+        """Its client does not wait for the answer, and asks for it later."""
+        return getattr(self, "background", False)
+
     @classmethod
     def refuse_within(cls, raw: Mapping[str, Any]) -> None:
         """Raise `UnsupportedParameter`, by path, for what lies deeper than a field and this server does not do."""

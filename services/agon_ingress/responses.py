@@ -1,7 +1,8 @@
 """`POST /v1/responses`: items become a chat, and its answer becomes items."""
 
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import replace
+from typing import Any
 
 from fastapi import Response as HttpResponse
 
@@ -81,10 +82,6 @@ def begun(asked: ResponseRequest, ask: Ask) -> Response:
     )
 
 
-def _streamed(asked: ResponseRequest, ask: Ask) -> ResponseStream | None:
-    return ResponseStream(begun(asked, ask), speech(asked, ask.card)) if asked.stream else None
-
-
 async def recall(asked: ResponseRequest, ask: Ask, house: House) -> Ask:
     """What was said before: in the conversation, or up to the response that this goes on from."""
     if asked.conversation_id is not None:
@@ -94,14 +91,17 @@ async def recall(asked: ResponseRequest, ask: Ask, house: House) -> Ask:
     return ask
 
 
-async def keep(asked: ResponseRequest, ask: Ask, house: House) -> None:
+def keep(asked: ResponseRequest, ask: Ask, house: House) -> Coroutine[Any, Any, None] | None:
     """Write down what was asked, unless the client wants it forgotten."""
     if not asked.store:
-        return
+        return None
     house.health.require("postgres")
-    row = row_of(asked, ask)
+    return _keep(row_of(asked, ask), house)
+
+
+async def _keep(row: ResponseRow, house: House) -> None:
     if not await responses.keep(house.pool, row):
-        raise not_found("conversation", asked.conversation_id or "")
+        raise not_found("conversation", row.conversation_id or "")
 
 
 async def _send(asked: ResponseRequest, ask: Ask, order: Order, house: House) -> None:
@@ -135,10 +135,8 @@ def row_of(asked: ResponseRequest, ask: Ask) -> ResponseRow:
     )
 
 
-async def apart(asked: ResponseRequest, ask: Ask, order: Order, house: House) -> HttpResponse | None:
+async def apart(asked: ResponseRequest, ask: Ask, order: Order, house: House) -> HttpResponse:
     """Send a background request, which nobody need wait for, and answer."""
-    if not asked.background:
-        return None
     if order.repeatable is None or order.repeatable.first:
         await _send(asked, ask, order, house)
     else:
@@ -159,7 +157,7 @@ RESPONSES = Endpoint(
     about="An answer as items: text, reasoning, calls of functions; with `stream: true` as events.",
     generations=_generations,
     whole=lambda asked, ask: WholeResponse(begun(asked, ask), speech(asked, ask.card)),
-    streamed=_streamed,
+    streamed=lambda asked, ask: ResponseStream(begun(asked, ask), speech(asked, ask.card)),
     conversation=lambda asked: asked.prompt_cache_key,
     recall=recall,
     keep=keep,

@@ -91,6 +91,7 @@ def make_server(app: ASGIApp, drain: timedelta, most_head_bytes: int = SMALL_HEA
             ws="none",
             lifespan="on" if lifespan else "off",
             access_log=False,
+            proxy_headers=False,  # nothing here asks who the client of a proxy is
             log_config=None,
             log_level="error",  # a client that sends junk is no news
             server_header=False,

@@ -43,6 +43,10 @@ class Several:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self.ended:
+            for generation in self._generations:
+                await generation.close()  # has nothing to wait for
+            return
         closing = asyncio.create_task(self._close())
         try:
             await asyncio.shield(closing)

@@ -12,12 +12,17 @@ from agon.bus.clients import started_producer
 from agon.bus.dead_letters import DeadLetters
 from agon.errors import SetupError
 from agon.health import serve_health
+from agon.settings import MIB
 from agon.store.migrations import require_migrated
 from agon.store.offsets import Offsets
 from agon.store.pool import classify, open_pool, ping
 from agon.telemetry import Metrics, configure_logging
 from agon_recorder.recording import Recording, make_read
 from agon_recorder.settings import RecorderSettings
+
+_ENOUGH = MIB
+"""Bytes that are never waited for longer than 50 ms: who asks for an answer that has just ended waits a little, and a
+transaction for each answer would take as much of the processor as the answer does."""
 
 
 async def serve(settings: RecorderSettings) -> None:
@@ -39,6 +44,7 @@ async def serve(settings: RecorderSettings) -> None:
             classify=classify,
             dead_letters=DeadLetters(producer, topics.group("recorder"), metrics),
             most=settings.batch,
+            enough=_ENOUGH,
         )
 
         async def ready() -> dict[str, str | None]:

@@ -18,6 +18,11 @@ Connection: TypeAlias = Any
 _CLOSE_TIMEOUT = 5.0
 
 
+async def leave_as_it_is(connection: Connection) -> None:
+    """For `create_pool(reset=...)`: what is changed here of a session is changed for one transaction. asyncpg would ask
+    the server to forget it all, a round trip more for each query that a client waits for."""
+
+
 @asynccontextmanager
 async def open_pool(
     postgres_url: str,
@@ -39,6 +44,7 @@ async def open_pool(
             max_size=size,
             timeout=connect_timeout.total_seconds(),
             command_timeout=command_timeout.total_seconds(),
+            reset=leave_as_it_is,
             server_settings={
                 "application_name": name,
                 "idle_in_transaction_session_timeout": "10s",

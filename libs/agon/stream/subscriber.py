@@ -37,6 +37,7 @@ _FOLLOW = 0.1  # a followed list is read so often
 _VANISHED_LOOK = 0.5
 _READ_AT_ONCE = 32  # streams per transaction: a large one would block Redis for others
 _RECONNECT = 0.2
+_UNBEGUN = 4  # times as long is waited for an answer that has not begun: nothing of it can have been lost
 _CHANNEL_SILENCE = 5  # seconds after which a ping must come back over the channel's connection
 
 
@@ -191,7 +192,7 @@ class Subscriber:
     It opens also where Redis is away, and connects when it comes back. `silence`: a stream that has brought nothing for
     so long is looked up in its list, because the last message of an answer has no successor that would reveal its loss.
     `lost_after`: when a begun list that has vanished (or Redis itself) is given up; with `silence` and the time of a
-    reconnect it stays below 10 s. `most`: frames kept for a slow reader. `on_gap` is called when frames were missing.
+    reconnect it stays below 10 s; an answer that has not begun waits for Redis four times as long. `most`: frames kept for a slow reader. `on_gap` is called when frames were missing.
     """
 
     def __init__(
@@ -332,11 +333,11 @@ class Subscriber:
         now = asyncio.get_running_loop().time
         while not self._closing:
             await asyncio.sleep(_TICK)
-            lost = self._unreachable_since is not None and now() - self._unreachable_since > self.lost_after
+            away = 0.0 if self._unreachable_since is None else now() - self._unreachable_since
             for stream in [stream for streams in self._streams.values() for stream in streams]:
                 if now() >= stream._patient_until:
                     stream._wake(False)
-                if lost and stream._inbox.begun:
+                if away > self.lost_after * (1 if stream._inbox.begun else _UNBEGUN):
                     stream._fail(StreamLost("the answer's tokens can't be reached: Redis does not answer"))
                 elif now() >= stream._look_at and stream._inbox.hungry:
                     stream._look_at = now() + self.silence

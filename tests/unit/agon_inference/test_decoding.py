@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from agon.messages import GenerationRequest, now, rfc3339
-from agon_inference.decoding import Limits, Refusal, decode, derived_seed, digest
+from agon_inference.decoding import Limits, Refusal, decode, derived_seed, digest, identify
 
 LIMITS = Limits(max_bytes=4096, default_deadline=timedelta(minutes=10), longest_deadline=timedelta(hours=1))
 ARRIVED = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
@@ -80,8 +80,8 @@ def test_a_derived_seed_differs_by_request_and_tenant_and_is_the_same_each_time(
     ],
 )
 def test_what_is_no_object_is_refused_without_an_identity(value: bytes | None, reason: str) -> None:
-    refused = refusal(value)
-    assert (refused.reason, refused.tenant, refused.request_id) == (reason, None, None)
+    assert refusal(value).reason == reason
+    assert identify(record(value), LIMITS) is None
 
 
 @pytest.mark.parametrize(
@@ -100,15 +100,33 @@ def test_what_is_no_object_is_refused_without_an_identity(value: bytes | None, r
 def test_a_wrong_request_is_refused_with_its_identity_and_the_field(
     change: dict[str, Any], reason: str, param: str | None
 ) -> None:
-    refused = refusal({**LEAST, "tenant": "acme", **change})
+    value = {**LEAST, "tenant": "acme", **change}
+    refused = refusal(value)
     assert (refused.reason, refused.error.param) == (reason, param)
-    assert (refused.tenant, refused.request_id) == ("acme", "r1")
+    assert identify(record(value), LIMITS) == ("acme", "r1")
 
 
-@pytest.mark.parametrize("change", [{"request_id": "not an id"}, {"request_id": 7}, {"tenant": "no/slash"}])
-def test_an_identity_that_is_none_is_not_used(change: dict[str, Any]) -> None:
-    refused = refusal({**LEAST, **change})
-    assert (refused.tenant, refused.request_id) == (None, None)
+@pytest.mark.parametrize("given", [{}, {"tenant": None}, {"tenant": "default"}])
+def test_a_record_that_names_no_tenant_is_of_the_default_one(given: dict[str, Any]) -> None:
+    assert identify(record({**LEAST, **given}), LIMITS) == ("default", "r1")
+    assert request(**given).tenant == "default"
+
+
+def test_what_is_json_only_to_some_still_has_its_identity() -> None:
+    assert identify(record(b'{"request_id": "r1", "temperature": NaN}'), LIMITS) == ("default", "r1")
+    assert identify(record(b'{"request_id": "r1", "request_id": "r2"}'), LIMITS) == ("default", "r2")
+
+
+@pytest.mark.parametrize("tenant", ["no/slash", "", ["acme"]])
+def test_a_tenant_that_is_none_is_not_used(tenant: Any) -> None:
+    assert identify(record({**LEAST, "tenant": tenant}), LIMITS) is None
+    assert refusal({**LEAST, "tenant": tenant}).reason == "invalid_request"
+
+
+@pytest.mark.parametrize("request_id", ["not an id", "r1\n", 7, None])
+def test_an_id_that_is_none_is_not_used(request_id: Any) -> None:
+    assert identify(record({**LEAST, "request_id": request_id}), LIMITS) is None
+    assert refusal({**LEAST, "request_id": request_id}).reason == "invalid_request"
 
 
 def test_a_refusal_never_repeats_what_was_asked() -> None:

@@ -47,6 +47,19 @@ async def test_a_stream_that_has_begun_is_given_up_when_redis_is_away_for_long(s
         await stream.take()
 
 
+async def test_a_stream_that_has_not_begun_waits_longer_but_not_for_ever(subscriber: Subscriber) -> None:
+    now = asyncio.get_running_loop().time()
+    stream, other = subscriber.open("t", "r"), subscriber.open("t", "other")
+    subscriber._unreachable_since = now - 3 * subscriber.lost_after
+    await look(subscriber)
+    subscriber._receive(message(0), now)
+    assert [frame.at for frame in await stream.take()] == [0]
+    subscriber._unreachable_since = now - 5 * subscriber.lost_after
+    await look(subscriber)
+    with pytest.raises(StreamLost, match="Redis does not answer"):
+        await other.take()
+
+
 async def test_an_outage_that_is_shorter_is_waited_for(subscriber: Subscriber) -> None:
     now = asyncio.get_running_loop().time()
     stream = subscriber.open("t", "r")
