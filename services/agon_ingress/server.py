@@ -6,6 +6,7 @@ import socket
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
+from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -18,6 +19,40 @@ SMALL_HEAD = 64 * 1024  # bytes; for the small apps beside the main one
 LINGER_SECONDS = 1.0
 
 
+class Joining:
+    """A transport that sends a head together with what is written right behind it: uvicorn writes them one after the
+    other, which is two system calls, and wakes the client for a head that tells it nothing."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._head = b""
+
+    def write(self, data: bytes) -> None:
+        if self._head:
+            data, self._head = self._head + data, b""
+        elif data.startswith(b"HTTP/1.1 "):
+            self._head = data
+            asyncio.get_running_loop().call_soon(self._flush)
+            return
+        self._transport.write(data)
+
+    def write_eof(self) -> None:
+        self._flush()
+        self._transport.write_eof()
+
+    def close(self) -> None:
+        self._flush()
+        self._transport.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def _flush(self) -> None:
+        if self._head:
+            head, self._head = self._head, b""
+            self._transport.write(head)
+
+
 class Protocol(HttpToolsProtocol):
     """uvicorn's, with a limit to a request's head, which it has not; and what it calls no HTTP, it is told so in the
     envelope that every error has."""
@@ -26,6 +61,9 @@ class Protocol(HttpToolsProtocol):
     _head_bytes = 0
     _in_head = True
     _refused = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(Joining(transport))  # type: ignore[arg-type]
 
     def data_received(self, data: bytes) -> None:
         if self._refused:

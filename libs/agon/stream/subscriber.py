@@ -192,7 +192,8 @@ class Subscriber:
     It opens also where Redis is away, and connects when it comes back. `silence`: a stream that has brought nothing for
     so long is looked up in its list, because the last message of an answer has no successor that would reveal its loss.
     `lost_after`: when a begun list that has vanished (or Redis itself) is given up; with `silence` and the time of a
-    reconnect it stays below 10 s; an answer that has not begun waits for Redis four times as long. `most`: frames kept for a slow reader. `on_gap` is called when frames were missing.
+    reconnect it stays below 10 s. An answer that has not begun waits for Redis four times as long. `most`: frames kept
+    for a slow reader. `on_gap` is called when frames were missing.
     """
 
     def __init__(
