@@ -100,7 +100,8 @@ class Intake:
         self.arrived[model] += 1
         self.bytes += len(record.value or b"")
         self._wake.set()
-        self._changed()
+        if len(self._arrivals) > 1:  # one alone is looked at before our hands can be full of others
+            self._changed()
 
     def park(self, taken: Taken) -> None:
         """Ask for this one again in a while: another worker owns it."""

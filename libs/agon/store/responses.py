@@ -36,7 +36,7 @@ class ResponseRow:
 
 
 async def keep(pool: Pool, row: ResponseRow) -> bool:
-    """Write it down, with its place in its conversation; before its request goes out. Again is fine: a batch goes on
+    """Write it down, with its place in its conversation; before its answer goes out. Again is fine: a batch goes on
     where it may have been already. False where that conversation is gone."""
     places = ", ".join(f"${n}" for n in range(1, len(COLUMNS) + 1))
     try:

@@ -28,7 +28,7 @@ class StoredChat:
 
 
 async def keep(pool: Pool, chat: StoredChat) -> None:
-    """Write it down; before its request goes out. Again is fine: a batch goes on where it may have been already."""
+    """Write it down; before its answer goes out. Again is fine: a batch goes on where it may have been already."""
     await pool.execute(
         f"INSERT INTO agon.stored_chats ({', '.join(_COLUMNS)}) VALUES ($1, $2, $3, $4, $5, $6, $7)"
         " ON CONFLICT DO NOTHING",
