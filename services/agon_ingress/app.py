@@ -8,11 +8,9 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator
-from typing import Any
 
 import uvloop
 from fastapi import FastAPI
-from starlette.types import ASGIApp
 
 from agon import __version__
 from agon.errors import SetupError
@@ -57,26 +55,6 @@ ROUTERS = (
 )
 
 
-class App(FastAPI):
-    """Edge, door and the short way come before all that FastAPI puts around its routes: most requests need none of it,
-    and what is raised on the way is the edge's to answer."""
-
-    def __init__(self, settings: IngressSettings, metrics: Metrics, **options: Any) -> None:
-        super().__init__(**options)
-        self._settings = settings
-        self._metrics = metrics
-
-    def build_middleware_stack(self) -> ASGIApp:
-        settings = self._settings
-        straight = Straight(super().build_middleware_stack(), endpoints=routes.ENDPOINTS)
-        return Edge(
-            Door(straight, public_arena=settings.public_arena),
-            max_body_bytes=settings.max_body_bytes,
-            metrics=self._metrics,
-            larger={"/v1/files": settings.max_file_bytes + files.ENVELOPE},
-        )
-
-
 def create_app(settings: IngressSettings, internal: socket.socket | None = None) -> FastAPI:
     """The public app. Its lifespan opens the house (`app.state.house`) and, given a socket, the internal port."""
     metrics = Metrics()
@@ -92,9 +70,7 @@ def create_app(settings: IngressSettings, internal: socket.socket | None = None)
                 await stack.enter_async_context(serving(probes.internal_app(app.state.house), internal))
             yield
 
-    app = App(
-        settings,
-        metrics,
+    app = FastAPI(
         title="agon",
         version=__version__,
         lifespan=lifespan,
@@ -103,6 +79,10 @@ def create_app(settings: IngressSettings, internal: socket.socket | None = None)
         redirect_slashes=False,  # many clients drop the body or the key on their way
     )
     errors.install(app)
+    app.add_middleware(Straight, endpoints=routes.ENDPOINTS)
+    app.add_middleware(Door, public_arena=settings.public_arena)
+    larger = {"/v1/files": settings.max_file_bytes + files.ENVELOPE}
+    app.add_middleware(Edge, max_body_bytes=settings.max_body_bytes, metrics=metrics, larger=larger)
     for router in ROUTERS:
         app.include_router(router)
     app.openapi = functools.partial(openapi.document, app)  # type: ignore[method-assign]

@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 from agon import errors
 from agon.stream.frames import End
 from agon_ingress.errors import envelope, error_response, from_end, from_exception, invalid, param_path
+from unit.agon_ingress.offline import offline, post
 
 
 def end(status: str = "failed", message: str | None = None, kind: str | None = None, code: str | None = None) -> End:
@@ -112,3 +113,16 @@ def test_param_is_the_path_of_the_first_finding_and_the_message_tells_all() -> N
 def test_a_path_is_written_as_people_do() -> None:
     assert param_path(("body", "messages", 0, "content", "str")) == "messages[0].content"
     assert param_path(()) is None
+
+
+async def test_a_route_that_breaks_answers_as_every_other_and_tells_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    app = offline()
+
+    @app.post("/broken")
+    async def broken() -> None:
+        raise ZeroDivisionError("secret")
+
+    told = await post(app, "/broken", {})
+    assert (told.status, told.error["type"]) == (500, "server_error")
+    assert b"secret" not in told.body
+    assert "secret" in caplog.text
