@@ -65,7 +65,9 @@ async def cancel_response(response_id: str, request: Request) -> Response:
 async def delete_response(response_id: str, request: Request) -> ResponseDeleted:
     """Forget question and answer; nothing can go on from it any more. One that runs is refused (409): cancel it."""
     house, row = await find(request, response_id)
-    if (await standing(house, row)).status in RUNNING:
+    if (
+        await standing(house, row, on_record=True)
+    ).status in RUNNING:  # else what it says would be recorded behind this
         raise Conflict("This response has not ended yet: cancel it first.", code="response_in_progress")
     await responses.delete(house.pool, row.tenant, row.response_id)
     return ResponseDeleted(id=response_id)

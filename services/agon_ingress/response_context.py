@@ -10,7 +10,8 @@ from agon.store.responses import ResponseRow
 from agon_ingress.house import House
 from agon_ingress.recorded import named, not_found, recorded
 from agon_ingress.response_items import Item, Items, read_items
-from agon_ingress.response_state import begun, cancelled, ended, expired, items
+from agon_ingress.response_mapping import speech
+from agon_ingress.response_state import begun, cancelled, ended, expired, items, told
 from agon_ingress.response_types import Response
 
 MOST_BACK = 1024
@@ -20,17 +21,24 @@ MOST_ENTRIES = 4096
 RUNNING = ("in_progress", "queued")
 
 
-async def standing(house: House, row: ResponseRow) -> Response:
-    """A response as it stands now. Raises `Unavailable` where its end is told, but not recorded for a while."""
+async def standing(house: House, row: ResponseRow, *, on_record: bool = False) -> Response:
+    """A response as it stands now; `on_record`: not before its end is recorded, where it has one. Raises `Unavailable`
+    where that takes long."""
     ends = await requests.ended(house.pool, row.tenant, [row.response_id])
-    return await _standing(house, row, ends)
+    return await _standing(house, row, ends, on_record)
 
 
-async def _standing(house: House, row: ResponseRow, ends: Mapping[str, GenerationCompleted]) -> Response:
+async def _standing(
+    house: House, row: ResponseRow, ends: Mapping[str, GenerationCompleted], on_record: bool = False
+) -> Response:
     if (end := ends.get(row.response_id)) is not None:
         return ended(row, end)
     first, last = await house.gate.edges(row.tenant, row.response_id)
     if last is not None and last.kind == "final":
+        # Whoever goes on from an answer does so at once, and need not wait until it is recorded.
+        frames = () if on_record else await house.gate.frames(row.tenant, row.response_id)
+        if frames and frames[-1].kind == "final":
+            return told(row, speech(begun(row), house.registry.cards.get(row.model)), frames)
         return ended(row, await recorded(house, row.tenant, row.response_id))
     if row.cancelled_at is not None:
         return cancelled(row)
@@ -69,10 +77,10 @@ async def placed(
     """
     entries = await conversations.entries(house.pool, tenant, conversation_id, until, MOST_ENTRIES)
     ends = await _ends(house, tenant, [entry.response for entry in entries if entry.response is not None])
-    told: list[tuple[int, Item]] = []
+    found: list[tuple[int, Item]] = []
     for entry in entries:
         if entry.item is not None:
-            told += [(entry.entry, item) for item in read_items(f"[{entry.item}]")]
+            found += [(entry.entry, item) for item in read_items(f"[{entry.item}]")]
         elif entry.response is not None:
             response = await _standing(house, entry.response, ends)
             if locked and response.status in RUNNING and await _taken(house, entry.response):
@@ -82,8 +90,8 @@ async def placed(
                 )
             if response.status in ("completed", "incomplete"):
                 added = items(entry.response, response)
-                told += [(entry.entry, item) for item in added if item.id not in entry.removed]
-    return told
+                found += [(entry.entry, item) for item in added if item.id not in entry.removed]
+    return found
 
 
 async def asked_with(house: House, row: ResponseRow) -> Items:
@@ -96,15 +104,15 @@ async def asked_with(house: House, row: ResponseRow) -> Items:
 
 
 async def _said(house: House, rows: Sequence[ResponseRow]) -> Items:
-    told: list[Items] = []
+    said: list[Items] = []
     ends = await _ends(house, rows[0].tenant, rows) if rows else {}
     for row in rows:
         response = await _standing(house, row, ends)
         if response.status in RUNNING:
             raise Conflict(f"The response '{row.response_id}' has not ended yet.", code="response_in_progress")
         before_it = await asked_with(house, row) if row.conversation_id is not None else read_items(row.items)
-        told.append((*before_it, *response.output))
-    return tuple(item for some in told for item in some)
+        said.append((*before_it, *response.output))
+    return tuple(item for some in said for item in some)
 
 
 async def _ends(house: House, tenant: str, rows: Sequence[ResponseRow]) -> Mapping[str, GenerationCompleted]:

@@ -2,7 +2,7 @@
 what the record says."""
 
 import contextlib
-from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping
 
 from starlette.responses import Response as HttpResponse
 from starlette.types import Receive, Scope, Send
@@ -11,14 +11,13 @@ from agon.errors import Expired
 from agon.messages import now
 from agon.store import requests
 from agon.store.responses import ResponseRow
-from agon.stream.frames import Admission, Delta, End, Frame, body
 from agon_ingress import sse
 from agon_ingress.client import ClientGone, while_connected
 from agon_ingress.errors import from_exception
 from agon_ingress.house import House
 from agon_ingress.response_events import ResponseEvent
 from agon_ingress.response_mapping import speech
-from agon_ingress.response_state import begun, closing, replayed
+from agon_ingress.response_state import begun, heard, replayed
 from agon_ingress.response_telling import ResponseMachine, encoded
 
 
@@ -73,19 +72,9 @@ class FollowedResponse(HttpResponse):
         async with house.subscriber.follow(row.tenant, row.response_id) as stream:
             while not stream.ended:
                 frames = await stream.take(house.settings.heartbeat_every.total_seconds())
-                yield self._new(self._heard(frames)) if frames else sse.HEARTBEAT
+                yield self._new(heard(self._machine, row, frames)) if frames else sse.HEARTBEAT
                 if not frames and now() > row.deadline + house.settings.deadline_grace:
                     raise Expired("The deadline passed before the answer was complete.")
-
-    def _heard(self, frames: Iterable[Frame]) -> Iterator[ResponseEvent]:
-        for frame in frames:
-            match body(frame):
-                case Admission():
-                    yield from self._machine.admitted()
-                case Delta() as delta:
-                    yield from self._machine.delta(delta)
-                case End() as end:
-                    yield from closing(self._machine, self._row, end)
 
     def _new(self, events: Iterable[ResponseEvent]) -> bytes:
         """Those that the client has not."""

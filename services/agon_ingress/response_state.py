@@ -1,12 +1,12 @@
 """A kept response as it stands: told from what was asked, and from how it ended, by the same machine that told it to
 its client. Pure."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from agon.errors import Expired
 from agon.messages import GenerationCompleted
 from agon.store.responses import ResponseRow
-from agon.stream.frames import End
+from agon.stream.frames import Admission, Delta, End, Frame, body
 from agon_ingress.errors import from_end
 from agon_ingress.response_events import ResponseEvent
 from agon_ingress.response_items import Item, Items, read_items
@@ -14,6 +14,8 @@ from agon_ingress.response_telling import ResponseMachine
 from agon_ingress.response_types import Response
 from agon_ingress.retelling import final_of
 from agon_ingress.telling import Speech
+
+_PLAIN = Speech()
 
 
 def begun(row: ResponseRow) -> Response:
@@ -24,6 +26,11 @@ def begun(row: ResponseRow) -> Response:
 def ended(row: ResponseRow, end: GenerationCompleted) -> Response:
     """The response, with all that it says."""
     return _run(row, lambda machine: replayed(machine, row, end))
+
+
+def told(row: ResponseRow, speech: Speech, frames: Iterable[Frame]) -> Response:
+    """The same by what its worker wrote, which is there before the record is."""
+    return _run(row, lambda machine: heard(machine, row, frames), speech)
 
 
 def expired(row: ResponseRow) -> Response:
@@ -45,6 +52,18 @@ def replayed(machine: ResponseMachine, row: ResponseRow, end: GenerationComplete
     yield from closing(machine, row, final_of(end))
 
 
+def heard(machine: ResponseMachine, row: ResponseRow, frames: Iterable[Frame]) -> Iterator[ResponseEvent]:
+    """What a worker writes, as events."""
+    for frame in frames:
+        match body(frame):
+            case Admission():
+                yield from machine.admitted()
+            case Delta() as delta:
+                yield from machine.delta(delta)
+            case End() as end:
+                yield from closing(machine, row, end)
+
+
 def closing(machine: ResponseMachine, row: ResponseRow, end: End) -> Iterator[ResponseEvent]:
     """The last events. A response that was cancelled stays so, whatever its worker still said."""
     if end.status == "cancelled" or row.cancelled_at is not None:
@@ -52,8 +71,10 @@ def closing(machine: ResponseMachine, row: ResponseRow, end: End) -> Iterator[Re
     return machine.end([end]) if end.status == "finished" else machine.error(from_end(end))
 
 
-def _run(row: ResponseRow, events: Callable[[ResponseMachine], Iterator[ResponseEvent]]) -> Response:
-    machine = ResponseMachine(begun(row), Speech())
+def _run(
+    row: ResponseRow, events: Callable[[ResponseMachine], Iterator[ResponseEvent]], speech: Speech = _PLAIN
+) -> Response:
+    machine = ResponseMachine(begun(row), speech)
     for _ in events(machine):
         pass
     return machine.response
