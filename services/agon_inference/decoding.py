@@ -74,7 +74,7 @@ def identify(record: Record, limits: Limits) -> tuple[str, str] | None:
     try:
         named = _names.decode(value)
         tenant, request_id = named.tenant, named.request_id
-    except (msgspec.DecodeError, RecursionError):
+    except (ValueError, RecursionError):  # msgspec's own errors are the former, and so is that of broken UTF-8
         try:
             fields = json.loads(value)  # which takes what is JSON to most, such as a NaN
         except (ValueError, RecursionError):

@@ -48,8 +48,8 @@ class Joining:
         return getattr(self._transport, name)
 
     def _flush(self) -> None:
-        if self._head:
-            head, self._head = self._head, b""
+        head, self._head = self._head, b""
+        if head and not self._transport.is_closing():  # the client may have left meanwhile
             self._transport.write(head)
 
 

@@ -121,7 +121,7 @@ class KafkaServer(Server):
             # A typing error in a topic's name must fail, not make a topic.
             "auto.create.topics.enable": "false",
             "num.partitions": 4,
-            # Work is handed to whichever thread has slept longest. With few of them it is one that has just worked: a
+            # Each request goes to the thread that has slept longest. With few of them it is one that has just worked: a
             # record is acknowledged in 0.67 ms instead of 0.83.
             "num.network.threads": 1,
             "num.io.threads": 2,

@@ -109,6 +109,7 @@ async def test_a_record_of_seven_megabytes_is_served(client: Client) -> None:
         (b"this is no JSON", "invalid_json"),
         (b"\xff\xfe\x00", "invalid_json"),
         (b"[" * 100_000, "invalid_json"),
+        (b'{"request_id": "broken \xff", "model": "echo", "prompt": "x"}', "invalid_json"),
         (b'["an", "array"]', "wrong_type"),
         (b"42", "wrong_type"),
         (b'{"model": "echo", "prompt": "no id"}', "invalid_request"),

@@ -6,6 +6,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from agon.messages import GenerationRequest, now, rfc3339
 from agon_inference.decoding import Limits, Refusal, decode, derived_seed, digest, identify
@@ -77,6 +79,8 @@ def test_a_derived_seed_differs_by_request_and_tenant_and_is_the_same_each_time(
         (b'"text"', "wrong_type"),
         (b"[]", "wrong_type"),
         (b"x" * 5000, "too_large"),
+        (b'{"request_id": "r\xff"}', "invalid_json"),
+        (b'{"request_id": "r1", "a": ' + b"[" * 2000 + b"]" * 2000 + b"}", "invalid_json"),
     ],
 )
 def test_what_is_no_object_is_refused_without_an_identity(value: bytes | None, reason: str) -> None:
@@ -106,15 +110,27 @@ def test_a_wrong_request_is_refused_with_its_identity_and_the_field(
     assert identify(record(value), LIMITS) == ("acme", "r1")
 
 
-@pytest.mark.parametrize("given", [{}, {"tenant": None}, {"tenant": "default"}])
-def test_a_record_that_names_no_tenant_is_of_the_default_one(given: dict[str, Any]) -> None:
-    assert identify(record({**LEAST, **given}), LIMITS) == ("default", "r1")
-    assert request(**given).tenant == "default"
+@pytest.mark.parametrize("named", [{}, {"tenant": None}, {"tenant": "default"}])
+def test_a_record_that_names_no_tenant_is_of_the_default_one(named: dict[str, Any]) -> None:
+    assert identify(record({**LEAST, **named}), LIMITS) == ("default", "r1")
+    assert request(**named).tenant == "default"
 
 
 def test_what_is_json_only_to_some_still_has_its_identity() -> None:
     assert identify(record(b'{"request_id": "r1", "temperature": NaN}'), LIMITS) == ("default", "r1")
     assert identify(record(b'{"request_id": "r1", "request_id": "r2"}'), LIMITS) == ("default", "r2")
+
+
+@given(st.data())
+def test_whatever_the_bytes_are_they_are_read_and_both_readers_agree(data: st.DataObject) -> None:
+    value = bytearray(json.dumps({**LEAST, "tenant": "acme"}).encode())
+    for _ in range(data.draw(st.integers(1, 3))):
+        start = data.draw(st.integers(0, len(value)))
+        value[start : start + data.draw(st.integers(0, 2))] = data.draw(st.binary(max_size=3))
+    decoded = decode(record(bytes(value)), "m", LIMITS)
+    identity = identify(record(bytes(value)), LIMITS)
+    if isinstance(decoded, GenerationRequest):
+        assert identity == (decoded.tenant, decoded.request_id)
 
 
 @pytest.mark.parametrize("tenant", ["no/slash", "", ["acme"]])

@@ -49,6 +49,14 @@ async def test_a_head_with_nothing_behind_it_goes_out_at_once_too() -> None:
     assert wire.told == [HEAD, b"late"]
 
 
+async def test_a_head_for_a_client_that_has_left_is_dropped() -> None:
+    transport, wire = joining()
+    transport.write(HEAD)
+    wire.close()
+    await asyncio.sleep(0)
+    assert wire.told == ["close"]
+
+
 async def test_a_connection_that_ends_has_sent_its_head() -> None:
     transport, wire = joining()
     transport.write(HEAD)
