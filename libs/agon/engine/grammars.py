@@ -81,10 +81,11 @@ class Grammars:
             return refused
         grammar = self._kept.get(guide)
         if grammar is None:
+            self._make_room()  # before it is in: it may be compiled before this thread goes on
             grammar = self._kept[guide] = Grammar(guide)
             self._pool.submit(self._compile, grammar)
-            self._make_room()
-        self._kept.move_to_end(guide)
+        else:
+            self._kept.move_to_end(guide)
         return grammar
 
     def matcher(self, grammar: Grammar, end_ids: frozenset[int]) -> Matcher:
@@ -105,9 +106,10 @@ class Grammars:
         return Matcher(start, self._view, end_ids, self._vocabulary)
 
     def _make_room(self) -> None:
-        """Forget the least recently used, but none that is being compiled: who asks for it again shall find it."""
+        """For one more: forget the least recently used, but none that is being compiled, as who asks for it again shall
+        find it."""
         finished = [guide for guide, grammar in self._kept.items() if grammar.ready]
-        for guide in finished[: max(0, len(self._kept) - _MOST_KEPT)]:
+        for guide in finished[: max(0, len(self._kept) + 1 - _MOST_KEPT)]:
             del self._kept[guide]
 
     def _compile(self, grammar: Grammar) -> None:

@@ -246,6 +246,20 @@ def test_more_grammars_may_be_waited_for_than_are_kept(monkeypatch: pytest.Monke
     assert busy.grammars.kept <= len(words)
 
 
+def test_a_grammar_that_is_compiled_at_once_is_kept_while_older_ones_are_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("agon.engine.grammars._MOST_KEPT", 2)
+    grammars = Grammars(engine().tokenizer, VOCABULARY)
+    for word in ("red", "green"):
+        grammars._kept[Guide.choice(word)] = Grammar(Guide.choice(word))  # whose turn has not come
+    monkeypatch.setattr(grammars._pool, "submit", lambda compile_, grammar: compile_(grammar))
+    blue = grammars.begin(Guide.choice("blue"))
+    assert blue.ready
+    assert grammars.begin(Guide.choice("blue")) is blue
+    assert grammars.kept == 3, "none of which was ready when one more came"
+
+
 def test_a_grammar_that_takes_its_time_holds_up_none_of_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     grammars = Grammars(engine().tokenizer, VOCABULARY)
     compile_, enough = grammars._start_of, threading.Event()
