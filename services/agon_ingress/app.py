@@ -15,42 +15,36 @@ from fastapi import FastAPI
 from agon import __version__
 from agon.errors import SetupError
 from agon.telemetry import Metrics, configure_logging
-from agon_ingress import (
-    absent,
-    arena_routes,
-    batches,
-    conversations,
-    errors,
-    files,
-    front,
-    kept_responses,
-    models,
-    openapi,
-    probes,
-    routes,
-    stored_chats,
-)
-from agon_ingress.arena import open_arena
-from agon_ingress.batch_driver import Driver
-from agon_ingress.callers import Door
-from agon_ingress.edge import Edge
+from agon_ingress import front, models, openapi, probes, routes
+from agon_ingress.absent.routes import router as absent
+from agon_ingress.access.callers import Door
+from agon_ingress.arena.arena import open_arena
+from agon_ingress.arena.routes import router as arena
+from agon_ingress.asking.straight import Straight
+from agon_ingress.batches.driver import Driver
+from agon_ingress.batches.routes import router as batches
+from agon_ingress.chat.stored import router as stored_chats
+from agon_ingress.files import routes as files
 from agon_ingress.house import open_house, running
-from agon_ingress.server import listen, make_server, serving
+from agon_ingress.http import errors
+from agon_ingress.http.edge import Edge
+from agon_ingress.http.server import listen, make_server, serving
+from agon_ingress.responses.conversations import router as conversations
+from agon_ingress.responses.kept import router as kept_responses
 from agon_ingress.settings import IngressSettings
-from agon_ingress.straight import Straight
 from agon_ingress.sweeping import sweeping
 
 ROUTERS = (
     front.router,
     routes.router,
-    stored_chats.router,
-    kept_responses.router,
+    stored_chats,
+    kept_responses,
     files.router,
-    batches.router,
-    conversations.router,
+    batches,
+    conversations,
     models.router,
-    absent.router,
-    arena_routes.router,
+    absent,
+    arena,
     probes.router,
 )
 

@@ -24,14 +24,14 @@ from agon.stream.limits import RateLimits
 from agon.stream.repeats import Repeats
 from agon.stream.subscriber import Stream, Subscriber
 from agon.telemetry import Metrics
-from agon_ingress.admission import Admission
-from agon_ingress.allowances import Allowances
-from agon_ingress.generation import Generation
+from agon_ingress.access.allowances import Allowances
+from agon_ingress.access.keyring import Keyring
+from agon_ingress.asking.admission import Admission
+from agon_ingress.asking.generation import Generation
+from agon_ingress.asking.kafka import Producer
+from agon_ingress.asking.registry import Registry
+from agon_ingress.asking.repeating import Repeating
 from agon_ingress.health import Health
-from agon_ingress.kafka import Producer
-from agon_ingress.keyring import Keyring
-from agon_ingress.registry import Registry
-from agon_ingress.repeating import Repeating
 from agon_ingress.settings import IngressSettings
 
 log = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 from agon.bus.headers import event_headers
 from agon.errors import Conflict, Forbidden
 from agon.messages import ModelCard
-from agon_ingress.callers import caller_of
+from agon_ingress.access.callers import caller_of
 from agon_ingress.house import House
 
 router = APIRouter(prefix="/v1", tags=["models"])

@@ -15,8 +15,8 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
-from agon_ingress.openai_types import ErrorResponse
-from agon_ingress.policy import Asked
+from agon_ingress.bodies.openai_types import ErrorResponse
+from agon_ingress.bodies.policy import Asked
 from agon_ingress.routes import ENDPOINTS
 
 REF = "#/components/schemas/{model}"

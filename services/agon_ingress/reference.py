@@ -16,10 +16,10 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from agon.settings import MIB, Settings
-from agon_ingress.absent import router as absent
+from agon_ingress.absent.routes import router as absent
 from agon_ingress.app import ROUTERS
-from agon_ingress.file_types import NewFile
-from agon_ingress.policy import fates, refusals
+from agon_ingress.bodies.policy import fates, refusals
+from agon_ingress.files.types import NewFile
 from agon_ingress.routes import ENDPOINTS
 from agon_ingress.settings import IngressSettings
 

@@ -4,11 +4,11 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from agon_ingress.chat import CHAT
-from agon_ingress.completions import COMPLETIONS
-from agon_ingress.embeddings import EMBEDDINGS
-from agon_ingress.endpoint import Endpoint
-from agon_ingress.responses import RESPONSES
+from agon_ingress.asking.endpoint import Endpoint
+from agon_ingress.chat.endpoint import CHAT
+from agon_ingress.completions.endpoint import COMPLETIONS
+from agon_ingress.embeddings.endpoint import EMBEDDINGS
+from agon_ingress.responses.endpoint import RESPONSES
 
 ENDPOINTS: tuple[Endpoint[Any], ...] = (CHAT, RESPONSES, COMPLETIONS, EMBEDDINGS)
 

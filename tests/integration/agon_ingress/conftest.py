@@ -19,7 +19,7 @@ from agon.stream.gate import Answer, Append, Claiming, Duplicate, Gate, Yours
 from agon.stream.heartbeat import Load, Report, WorkerHeartbeat
 from agon_ingress.app import create_app
 from agon_ingress.house import House
-from agon_ingress.server import listen, make_server
+from agon_ingress.http.server import listen, make_server
 from agon_ingress.settings import IngressSettings
 
 MODEL = "fake/model-1"

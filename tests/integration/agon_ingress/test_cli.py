@@ -9,8 +9,8 @@ import sys
 import pytest
 
 from agon.local.ports import free_port
+from agon_ingress.http.server import listen, serving
 from agon_ingress.probes import internal_app
-from agon_ingress.server import listen, serving
 from agon_ingress.settings import IngressSettings
 from integration.agon_ingress.conftest import MODEL, FakeWorker, Ingress, Telling, eventually, register, until_cancelled
 

@@ -11,7 +11,7 @@ import pytest
 
 from agon.api_keys import Limits
 from agon.store import api_keys
-from agon_ingress.allowance import BYTES_PER_TOKEN
+from agon_ingress.access.allowance import BYTES_PER_TOKEN
 from integration.agon_ingress.conftest import MODEL, FakeWorker, MakeSettings, Telling
 from integration.agon_ingress.test_keys import MESSAGES, SECRET, Keys, opened
 from integration.agon_ingress.test_process import running

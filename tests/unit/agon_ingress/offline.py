@@ -14,15 +14,15 @@ from fastapi import FastAPI
 from agon.messages import ModelCard, now
 from agon.stream.heartbeat import Load, WorkerState
 from agon.telemetry import Metrics
-from agon_ingress.admission import Admission
-from agon_ingress.allowances import Allowances
+from agon_ingress.access.allowances import Allowances
+from agon_ingress.access.keyring import Keyring
 from agon_ingress.app import create_app
+from agon_ingress.asking.admission import Admission
+from agon_ingress.asking.kafka import Producer
+from agon_ingress.asking.registry import Registry
+from agon_ingress.asking.repeating import Repeating
 from agon_ingress.health import Health
 from agon_ingress.house import House
-from agon_ingress.kafka import Producer
-from agon_ingress.keyring import Keyring
-from agon_ingress.registry import Registry
-from agon_ingress.repeating import Repeating
 from agon_ingress.settings import IngressSettings
 
 

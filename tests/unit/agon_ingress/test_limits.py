@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from agon_ingress.limits import depth
+from agon_ingress.bodies.limits import depth
 from unit.agon_ingress.offline import TOOL, offline, post
 
 CHAT, TEXT, VECTOR, ITEMS = "/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses"

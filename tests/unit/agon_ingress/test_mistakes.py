@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from agon_ingress.json_schemas import fault
+from agon_ingress.bodies.json_schemas import fault
 from unit.agon_ingress.offline import offline, post
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from agon_ingress import reference
-from agon_ingress.policy import fates
+from agon_ingress.bodies.policy import fates
 from agon_ingress.routes import ENDPOINTS
 from agon_ingress.settings import IngressSettings
 

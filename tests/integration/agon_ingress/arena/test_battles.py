@@ -5,11 +5,7 @@ import json
 from typing import Any
 
 import pytest
-
-from agon.arena.commitment import opens
-from agon.messages import BattleCommitted, BattleTurnFinished, VoteCast
-from agon_ingress.settings import IngressSettings
-from integration.agon_ingress.arena.conftest import (
+from integration.agon_ingress.arena.arena.conftest import (
     HEARD,
     ONE,
     TWO,
@@ -21,6 +17,10 @@ from integration.agon_ingress.arena.conftest import (
     saying,
     words,
 )
+
+from agon.arena.commitment import opens
+from agon.messages import BattleCommitted, BattleTurnFinished, VoteCast
+from agon_ingress.settings import IngressSettings
 from integration.agon_ingress.conftest import Telling, eventually, register
 
 pytestmark = pytest.mark.servers

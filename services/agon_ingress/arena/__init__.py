@@ -1,0 +1,1 @@
+"""Battles: blind answers side by side, votes, boards."""

@@ -1,0 +1,1 @@
+"""`/v1/batches`: many requests at once, with what the models have to spare."""

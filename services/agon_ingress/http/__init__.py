@@ -1,0 +1,1 @@
+"""HTTP itself: the server, its outermost layer, errors, events, clients that leave."""
