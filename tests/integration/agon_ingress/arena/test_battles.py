@@ -5,7 +5,11 @@ import json
 from typing import Any
 
 import pytest
-from integration.agon_ingress.arena.arena.conftest import (
+
+from agon.arena.commitment import opens
+from agon.messages import BattleCommitted, BattleTurnFinished, VoteCast
+from agon_ingress.settings import IngressSettings
+from integration.agon_ingress.arena.conftest import (
     HEARD,
     ONE,
     TWO,
@@ -17,10 +21,6 @@ from integration.agon_ingress.arena.arena.conftest import (
     saying,
     words,
 )
-
-from agon.arena.commitment import opens
-from agon.messages import BattleCommitted, BattleTurnFinished, VoteCast
-from agon_ingress.settings import IngressSettings
 from integration.agon_ingress.conftest import Telling, eventually, register
 
 pytestmark = pytest.mark.servers

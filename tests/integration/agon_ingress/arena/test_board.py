@@ -13,7 +13,7 @@ import pytest
 
 from agon.messages import now
 from agon.store.leaderboard import Board, BoardRow, LiveBoard, publish
-from agon_ingress.arena import board
+from agon_ingress.arena.board import Boards as BoardStreams
 from integration.agon_ingress.conftest import Ingress, MakeSettings, eventually, serving
 
 pytestmark = pytest.mark.servers
@@ -124,7 +124,7 @@ async def test_a_change_that_nobody_told_is_found_after_a_silence(boards: Boards
 
 
 async def test_streams_of_boards_end_when_the_process_stops(boards: Boards) -> None:
-    watched = board.Boards(boards.ingress.house)
+    watched = BoardStreams(boards.ingress.house)
     async with asyncio.timeout(5), watched.running():
         events = watched.events("default", "main", "overall", "bradley_terry")
         assert b"event: board" in await anext(events)

@@ -6,10 +6,10 @@ from datetime import timedelta
 
 import httpx
 import pytest
-from integration.agon_ingress.arena.arena.conftest import ONE, Arena, arena_on, by_model, names, saying, words
 
 from agon.messages import BattleTurnFinished
 from agon_ingress.settings import IngressSettings
+from integration.agon_ingress.arena.conftest import ONE, Arena, arena_on, by_model, names, saying, words
 from integration.agon_ingress.conftest import Telling
 
 pytestmark = pytest.mark.servers

@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
-from integration.agon_ingress.arena.arena.conftest import Arena, names
 
 from agon.arena import tickets
 from agon.messages import VoteCast
+from integration.agon_ingress.arena.conftest import Arena, names
 from integration.agon_ingress.conftest import Telling
 
 pytestmark = pytest.mark.servers
