@@ -1,13 +1,26 @@
 """The servers of a test run, and names of its own for each test: isolation by name, not by restarting."""
 
+import os
 import uuid
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis
 
 from support import databases
 from support.servers import TestServers
+
+# The same examples in every run, so that a red run says something about the change; with AGON_FUZZ set, new ones.
+# No word about time: a machine that is busy elsewhere is no fault.
+hypothesis.register_profile(
+    "agon",
+    deadline=None,
+    derandomize="AGON_FUZZ" not in os.environ,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+hypothesis.load_profile("agon")
 
 
 @pytest.fixture(scope="session")

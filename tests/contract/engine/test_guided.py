@@ -68,7 +68,7 @@ def schemas() -> st.SearchStrategy[dict[str, Any]]:
     return st.recursive(leaves, larger, max_leaves=5)
 
 
-@settings(max_examples=40, deadline=None, print_blob=True)
+@settings(max_examples=40, print_blob=True)
 @given(st.lists(schemas(), min_size=1, max_size=4), st.integers(0, 1000))
 def test_whatever_the_schema_the_answer_is_valid_or_a_beginning(some: list[dict[str, Any]], seed: int) -> None:
     params = [SamplingParams(guide=Guide.json_schema(schema), seed=seed, max_tokens=40) for schema in some]

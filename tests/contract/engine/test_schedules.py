@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agon.engine.engine import Engine
@@ -61,7 +61,7 @@ def pages_add_up(engine: Engine) -> None:
     assert {content.digest: page for page, content in pool._contents.items()} == pool._published
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25)
 @given(
     first=st.lists(asked, max_size=6),
     events=st.lists(happening, min_size=1, max_size=25),

@@ -160,7 +160,7 @@ def drawn(strategy: st.SearchStrategy[T], most: int) -> list[T]:
     """Examples, drawn before anything is sent: Hypothesis wants no other randomness to run beside it."""
     examples: list[T] = []
 
-    @settings(max_examples=most, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=most, database=None, suppress_health_check=list(HealthCheck))
     @given(strategy)
     def draw(example: T) -> None:
         examples.append(example)

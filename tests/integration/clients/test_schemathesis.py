@@ -71,7 +71,7 @@ def made(api: Api) -> dict[str, str]:
 def test_every_endpoint_keeps_to_its_schema(operation: Any, api: Api, made: dict[str, str]) -> None:
     checks = [CHECKS.get_one(name) for name in CHECKED]
 
-    @settings(max_examples=10, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=10, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
     @given(
         operation.as_strategy(generation_mode=GenerationMode.POSITIVE)
         | operation.as_strategy(generation_mode=GenerationMode.NEGATIVE),

@@ -4,7 +4,7 @@ from functools import cache
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import AddedToken, decoders, models, pre_tokenizers, trainers
 from tokenizers import Tokenizer as Backend
@@ -55,14 +55,12 @@ def decoded(tokenizer: Tokenizer, ids: list[int]) -> str:
     return b"".join(tokenizer.token_bytes(token) for token in ids).decode("utf-8", "replace")
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 405), max_size=40))
 def test_bytes_of_tokens_are_what_the_tokenizer_decodes(ids: list[int]) -> None:
     hf = byte_level()
     assert decoded(Tokenizer(hf), ids) == hf.decode(ids, skip_special_tokens=True)
 
 
-@settings(deadline=None)
 @given(st.text(alphabet="hi é🌱", max_size=20))
 def test_byte_fallback_tokens_tell_the_same_text(text: str) -> None:
     hf = byte_fallback()
