@@ -38,7 +38,7 @@ class Settings(BaseSettings):
     redis_url: Annotated[str, Field(pattern="^(rediss?|unix)://")] = "redis://127.0.0.1:6379/0"
     postgres_url: Annotated[str, Field(pattern="^postgres(ql)?://")] = "postgresql://agon@127.0.0.1:5432/agon"
 
-    topic_prefix: str = ""
+    topic_prefix: Annotated[str, Field(pattern="^[A-Za-z0-9._-]{0,64}$")] = ""
     key_prefix: str = ""
 
     name: str = Field(default_factory=_unique_name)

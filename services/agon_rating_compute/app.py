@@ -15,6 +15,7 @@ from agon.bus.clients import started_producer
 from agon.bus.dead_letters import DeadLetters
 from agon.errors import SetupError
 from agon.health import serve_health
+from agon.store.battles import require_arena
 from agon.store.migrations import require_migrated
 from agon.store.offsets import Offsets
 from agon.store.pool import classify, open_pool, ping
@@ -69,6 +70,7 @@ async def publish(settings: RatingComputeSettings, tenant: str | None, arena: st
     """Publish runs now and say which."""
     async with open_pool(settings.postgres_url, settings.name) as pool:
         await require_migrated(pool)
+        await require_arena(pool, tenant, arena)
         boards = await publish_all(pool, tenant, arena)
     for board in boards:
         which = f"{board.arena}/{board.slice} by {board.method}"

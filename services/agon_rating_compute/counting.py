@@ -4,10 +4,9 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 
-from agon.bus.batches import Move
-from agon.bus.clients import Record
+from agon.bus.batches import Move, reading
 from agon.errors import InvalidRequest
 from agon.messages import JudgedVote, VoteExcluded, VoteRetracted
 from agon.ratings import CELL
@@ -19,20 +18,11 @@ from agon.store.relays import judged_between
 from agon.store.votes import Arena
 from agon.telemetry import Metrics
 
-_judged_vote: TypeAdapter[JudgedVote] = TypeAdapter(JudgedVote)
+read = reading(TypeAdapter[JudgedVote](JudgedVote).validate_json)
+"""A record of `arena.votes.accepted.v1`. Raises `InvalidRequest`."""
 
 AT_ONCE = 5000
 """Votes in memory at a time where they are read from the table."""
-
-
-def read(record: Record) -> JudgedVote:
-    """A record of `arena.votes.accepted.v1`. Raises `InvalidRequest`."""
-    try:
-        return _judged_vote.validate_json(record.value or b"")
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        code = "invalid_json" if first["type"].startswith("json") else "wrong_type"
-        raise InvalidRequest(f"{'.'.join(map(str, first['loc']))}: {first['msg']}", code=code) from error
 
 
 def changes(votes: Sequence[JudgedVote]) -> dict[Key, list[int]]:

@@ -69,12 +69,17 @@ Classify = Callable[[Exception], Literal["transient", "poison", "bug"]]
 
 def reader(message: type[M]) -> Read[M]:
     """Reads records that carry one type of message as JSON."""
+    return reading(message.decode)
 
-    def read(record: Record) -> M:
+
+def reading(decode: Callable[[bytes], T]) -> Read[T]:
+    """Reads records with `decode`, which raises pydantic's `ValidationError`."""
+
+    def read(record: Record) -> T:
         if record.value is None:
             raise InvalidRequest("the record is empty", code="invalid_json")
         try:
-            return message.decode(record.value)
+            return decode(record.value)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             where = ".".join(map(str, first["loc"])) or "the record"

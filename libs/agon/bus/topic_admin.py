@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
-from aiokafka.errors import InvalidPartitionsError, KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import InvalidPartitionsError, KafkaConnectionError, KafkaError, TopicAlreadyExistsError, for_code
 
 from agon.bus.clients import servers
 from agon.errors import SetupError
@@ -134,10 +134,10 @@ async def _apply(kafka_url: str, plans: tuple[TopicPlan, ...]) -> Report:
         async with asyncio.timeout(_TIMEOUT * 2):
             await admin.start()
             return await _carry_out(admin, plans)
-    except (KafkaError, OSError, TimeoutError) as error:
-        raise SetupError(
-            f"Kafka at {kafka_url} did not take the topics: {error!r}; is AGON_KAFKA_URL right?"
-        ) from error
+    except (KafkaConnectionError, OSError, TimeoutError) as error:
+        raise SetupError(f"Kafka does not answer at {kafka_url}: check AGON_KAFKA_URL") from error
+    except KafkaError as error:
+        raise SetupError(f"Kafka at {kafka_url} refused the topics: {error}") from error
     finally:
         await admin.close()
 

@@ -8,7 +8,11 @@ from typing import Any
 import click
 
 from agon.cli.database import with_pool
+from agon.cli.numbers import NumberRange
 from agon.cli.stack import of_stack
+
+_LONGEST_DELAY = 10 * 365 * 24.0
+"""Hours."""
 
 
 @click.group()
@@ -45,7 +49,7 @@ def show(data: str) -> None:
 @arenas.command("set")
 @click.argument("name")
 @click.option("--policy", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A file of JSON.")
-@click.option("--publication-delay", type=click.FloatRange(0), help="Hours until a vote is on the board.")
+@click.option("--publication-delay", type=NumberRange(0, _LONGEST_DELAY), help="Hours until a vote is on the board.")
 @click.option("--tenant", default="default", show_default=True)
 @of_stack
 def set_(name: str, policy: Path | None, publication_delay: float | None, tenant: str, data: str) -> None:
@@ -56,8 +60,13 @@ def set_(name: str, policy: Path | None, publication_delay: float | None, tenant
       {"pairing": {"kind": "active", "rule": "widths"},
        "slices": [{"name": "long-code", "where": {"categories": ["code", "long"]}}]}
     """
+    from agon.errors import SetupError
+    from agon.messages.base import ID_REGEX
     from agon.store import battles
 
+    for what, given in (("arena", name), ("tenant", tenant)):
+        if not ID_REGEX.fullmatch(given):
+            raise SetupError(f"the {what} `{given[:80]}` must be 1 to 64 of A-Z a-z 0-9 _ -")
     found = None if policy is None else _checked(policy)
     delay = None if publication_delay is None else timedelta(hours=publication_delay)
 

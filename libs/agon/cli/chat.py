@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from agon.cli.numbers import NumberRange
 from agon.cli.server import get, stream
 from agon.cli.stack import find_url
 from agon.errors import AgonError, ModelNotServed
@@ -20,7 +21,7 @@ Messages = list[dict[str, str]]
 @click.option("--data", default=".agon", show_default=True, help="The data folder of the stack, to find its address.")
 @click.option("--system", help="What the model is told before the conversation.")
 @click.option("--max-tokens", type=click.IntRange(min=1), help="The longest answer.")
-@click.option("--temperature", type=click.FloatRange(0, 2), help="0 for always the likeliest token.")
+@click.option("--temperature", type=NumberRange(0, 2), help="0 for always the likeliest token.")
 def chat(
     model: str | None,
     url: str | None,

@@ -58,8 +58,10 @@ def export(folder: Path, arena: str | None, tenant: str, without_text: bool, dat
 async def _export(pool: Any, folder: Path, tenant: str, arena: str | None, without_text: bool) -> dict[str, Any]:
     from agon import __version__
     from agon.messages import now, rfc3339
+    from agon.store.battles import require_arena
     from agon.store.exports import PREFERENCES, VOTES, read
 
+    await require_arena(pool, tenant, arena)
     tables = {}
     for name, query, shape in (
         ("votes", VOTES, _vote),

@@ -23,12 +23,17 @@ class Failure(click.ClickException):
 
 @contextmanager
 def one_line() -> Iterator[None]:
-    """Turn errors on purpose, of the operating system and of servers' clients into a `Failure`.
+    """Turn wrong use, errors on purpose, of the operating system and of servers' clients into a `Failure`.
 
     All others are mistakes in agon and keep their traceback.
     """
     try:
         yield
+    except click.exceptions.NoArgsIsHelpError:
+        raise
+    except click.UsageError as error:
+        command = error.ctx.command_path if error.ctx is not None else "agon"
+        raise Failure(f"{error.format_message().rstrip('.')} (`{command} --help` tells more)") from error
     except Exception as error:
         message = _message(_innermost(error))
         if message is None:

@@ -108,6 +108,8 @@ def create(
     from agon.messages.base import ID_REGEX
     from agon.store import api_keys
 
+    if not (name.strip() and name.isprintable() and len(name) <= 100):
+        raise SetupError("a key's name must be 1 to 100 characters that can be printed, such as laptop")
     if not ID_REGEX.fullmatch(tenant):
         raise SetupError(f"the tenant `{tenant[:80]}` must be 1 to 64 of A-Z a-z 0-9 _ -")
     wrong = [endpoint for endpoint in endpoints if re.fullmatch("[a-z_]+", endpoint) is None]

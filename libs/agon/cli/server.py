@@ -13,6 +13,7 @@ from agon.errors import AgonError, SetupError
 
 CONNECT_SECONDS = 5.0
 ANSWER_SECONDS = 600.0
+_KEY_WANTED = "(Commands take it from AGON_API_KEY; `agon keys create` makes one.)"
 
 
 def get(url: str, path: str) -> Any:
@@ -80,7 +81,8 @@ def _ask(
             connection.request(method, parts.path.rstrip("/") + path, body, sent)
             response = connection.getresponse()
             if response.status >= 400:
-                raise _error(_json(response.read(), url).get("error", {}))
+                error = _error(_json(response.read(), url).get("error", {}))
+                raise SetupError(f"{error} {_KEY_WANTED}") if response.status == 401 else error
             yield response
         except (OSError, http.client.HTTPException) as error:
             told = getattr(error, "strerror", None) or str(error) or type(error).__name__

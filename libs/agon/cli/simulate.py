@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 import click
 
+from agon.cli.numbers import NumberRange
 from agon.cli.server import events, get, post
 from agon.cli.stack import find_url
 from agon.errors import AgonError, SetupError
@@ -110,7 +111,7 @@ class Tally:
 @click.option("--arena", default="main", show_default=True, help="Where to play.")
 @click.option("--seed", default=0, show_default=True, help="Chooses the questions; the server draws the pairs.")
 @click.option("--concurrency", type=click.IntRange(1, 256), default=8, show_default=True, help="Battles at once.")
-@click.option("--noise", type=click.FloatRange(0, 1), default=0.0, show_default=True, help="Share of random votes.")
+@click.option("--noise", type=NumberRange(0, 1), default=0.0, show_default=True, help="Share of random votes.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of progress and a table.")
 def simulate(
     votes: int, url: str | None, data: str, arena: str, seed: int, concurrency: int, noise: float, as_json: bool

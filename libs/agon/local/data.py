@@ -15,6 +15,8 @@ from agon.local.server import disk_full
 _LEAST_FREE = 400 * 1024 * 1024
 """A fresh Postgres takes 40 MB, Kafka's first segments about as much; below this a start would fail half way."""
 _LOG_LIMIT = 32 * 1024 * 1024
+_BEFORE_THE_LOCK = frozenset({"logs", "lost+found"})
+"""What a folder of ours may hold that has no lock yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,18 +54,21 @@ class DataFolder:
     def take(self) -> None:
         """Make the folder and hold it until this process ends, however it ends.
 
-        Raises `SetupError` when somebody holds it, it is another user's, it can't be written, or the disk is full.
+        Raises `SetupError` when somebody holds it, it is another user's, it has other things in it, it can't be
+        written, or the disk is full.
         """
         try:
-            self._check_owner()
+            self._check_ours()
             self.logs.mkdir(parents=True, exist_ok=True)
+            self._take_lock()  # from here on it can be seen to be ours, whatever else a full disk leaves out
             self.path.chmod(0o700)
             (self.path / ".gitignore").write_text("*\n")
             status = os.statvfs(self.path)
             if status.f_bavail * status.f_frsize < _LEAST_FREE:
+                self.release()
                 raise SetupError(disk_full(self.path))
-            self._take_lock()
         except OSError as error:
+            self.release()
             raise SetupError(
                 f"{self.path} can't be used as the data folder ({error.strerror}): give another with --data"
             ) from error
@@ -111,18 +116,21 @@ class DataFolder:
                     log.with_suffix(".log.1").write_bytes(file.read())
                     file.truncate(0)  # writers append, so they go on at the new end
 
-    def _check_owner(self) -> None:
+    def _check_ours(self) -> None:
+        """What is made private and kept out of git must not be somebody's home or checkout."""
         if not self.path.exists():
             return
         if not self.path.is_dir():
             raise SetupError(f"{self.path} is no folder: give another with --data")
-        owner = self.path.stat().st_uid
-        if owner != os.geteuid() and any(self.path.iterdir()):
+        owner, there = self.path.stat().st_uid, {entry.name for entry in self.path.iterdir()}
+        if owner != os.geteuid() and there:
             try:
                 name = pwd.getpwuid(owner).pw_name
             except KeyError:
                 name = str(owner)
             raise SetupError(f"{self.path} belongs to the user {name}: run agon as that user, or give another --data")
+        if there - _BEFORE_THE_LOCK and "lock" not in there:
+            raise SetupError(f"{self.path} has other things in it: give a folder of its own with --data")
 
     def _take_lock(self) -> None:
         lock = (self.path / "lock").open("a+")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from agon.errors import SetupError
 from agon.store.pool import Connection, Pool
 
 
@@ -163,6 +164,16 @@ async def read_arena(db: Pool | Connection, tenant: str, arena: str) -> ArenaRow
 async def read_arenas(db: Pool | Connection) -> list[ArenaRow]:
     rows = await db.fetch(f"{_ARENA} ORDER BY tenant, arena")
     return [ArenaRow(**{**row, "policy": json.loads(row["policy"])}) for row in rows]
+
+
+async def require_arena(db: Pool | Connection, tenant: str | None, arena: str | None) -> None:
+    """Raises `SetupError` where there is no such arena; None for any."""
+    query = "SELECT true FROM agon.arenas WHERE tenant = coalesce($1, tenant) AND arena = coalesce($2, arena) LIMIT 1"
+    if not await db.fetchval(query, tenant, arena):
+        which = " ".join(
+            f"{what} `{name[:80]}`" for what, name in (("arena", arena), ("of the tenant", tenant)) if name is not None
+        )
+        raise SetupError(f"there is no {which}: `agon arenas show` lists them")
 
 
 async def set_arena(

@@ -80,6 +80,11 @@ def invalid(errors: Sequence[Any], body: Any = None, known: Container[str] = ())
     for error in errors:
         if error["type"] == "json_invalid":
             return InvalidRequest(f"the body is not valid JSON: {error['ctx']['error']}", code="invalid_json")
+        if error["loc"] == ("body",) and error["type"] in ("missing", "model_attributes_type"):
+            return InvalidRequest(
+                "the body must be a JSON object, sent with the header `content-type: application/json`",
+                code="invalid_json",
+            )
     at: dict[str, list[Any]] = {}
     for error in errors:
         if body is None:

@@ -15,6 +15,8 @@ import pytest
 from openai import AuthenticationError, PermissionDeniedError, RateLimitError
 
 from agon.api_keys import ApiKey, Limits, keyed_hash, mint, remint
+from agon.cli import server as command_line
+from agon.errors import SetupError
 from agon.messages import now
 from agon.store import api_keys
 from integration.agon_ingress.conftest import (
@@ -97,6 +99,8 @@ async def test_the_first_key_closes_the_api_to_all_who_have_none(keys: Keys, wor
             assert (await client.get(path)).status_code == 200
         for path in ("/v1/models", "/v1/nothing", "/arena/leaderboard"):
             assert (await client.get(path)).status_code == 401
+    with pytest.raises(SetupError, match="take it from AGON_API_KEY"):
+        await asyncio.to_thread(command_line.get, keys.one.url, "/v1/models")
 
 
 async def test_a_revoked_key_is_refused_everywhere_within_five_seconds(keys: Keys) -> None:

@@ -8,11 +8,13 @@ import asyncpg
 import numpy as np
 import pytest
 
+from agon.errors import SetupError
 from agon.ledger import Frontier, root
 from agon.ratings import STYLE, style_of
 from agon.store import ballots
 from agon.store import runs as store
 from agon.store.ballots import Styles
+from agon.store.battles import require_arena
 from agon.store.cells import Slice
 from agon_rating_compute import runs
 from agon_rating_compute.runs import publish_all, publish_regularly
@@ -31,6 +33,15 @@ async def pool(database_url: str) -> AsyncIterator[Any]:
     await fill(database_url)
     async with asyncpg.create_pool(database_url, min_size=1, max_size=3) as opened:
         yield opened
+
+
+async def test_no_run_of_an_arena_that_is_not_there_is_no_success(pool: Any) -> None:
+    await require_arena(pool, None, None)
+    await require_arena(pool, *MAIN)
+    with pytest.raises(SetupError, match="no arena `mian`: "):
+        await require_arena(pool, None, "mian")
+    with pytest.raises(SetupError, match="no arena `main` of the tenant `other`"):
+        await require_arena(pool, "other", "main")
 
 
 async def test_a_run_goes_on_from_the_tree_that_the_last_one_has_left(

@@ -21,6 +21,12 @@ def test_a_wrong_value_is_one_line_that_names_the_variable(monkeypatch: pytest.M
     assert "\n" not in caught.value.message
 
 
+def test_a_prefix_that_no_topic_can_have_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AGON_TOPIC_PREFIX", "my topics/")
+    with pytest.raises(SetupError, match="AGON_TOPIC_PREFIX"):
+        Settings.load()
+
+
 def test_two_processes_never_share_a_name() -> None:
     assert Settings.load().name != Settings.load().name
 

@@ -119,3 +119,12 @@ async def test_an_answer_of_no_tokens_is_for_an_echo() -> None:
     told = await post(offline(), "/v1/completions", body)
     assert (told.status, told.error["param"]) == (400, "max_tokens")
     assert (await post(offline(), "/v1/completions", {**body, "echo": True})).status == 503
+
+
+@pytest.mark.parametrize("headers", [{"content_type": "application/x-www-form-urlencoded"}, {}])
+@pytest.mark.parametrize("path", ["/arena/battles", "/arena/battles/b/vote", "/arena/battles/b/turns"])
+async def test_a_body_that_is_no_object_is_told_how_to_be_one(path: str, headers: dict[str, str]) -> None:
+    """curl without a header sends JSON as a form."""
+    told = await post(offline(), path, b'{"prompt": "Hi"}' if headers else b"", **headers)
+    assert (told.status, told.error["code"]) == (400, "invalid_json")
+    assert "content-type: application/json" in told.error["message"]

@@ -48,9 +48,15 @@ def test_a_record_is_read_by_its_type() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "code"), [(None, "invalid_json"), (b"{", "invalid_json"), (b'{"type":"no"}', "wrong_type")]
+    ("value", "code", "told"),
+    [
+        (None, "invalid_json", "the record is empty"),
+        (b"{", "invalid_json", "the record: Invalid JSON"),
+        (b'{"type":"no"}', "wrong_type", "the record: Input tag 'no'"),
+    ],
 )
-def test_a_record_that_is_no_judged_vote_is_refused_with_a_reason(value: bytes | None, code: str) -> None:
+def test_a_record_that_is_no_judged_vote_is_refused_with_a_reason(value: bytes | None, code: str, told: str) -> None:
     with pytest.raises(InvalidRequest) as refused:
         read(SimpleNamespace(value=value))  # type: ignore[arg-type]
     assert refused.value.code == code
+    assert refused.value.message.startswith(told)

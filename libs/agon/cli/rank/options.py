@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from agon.cli.numbers import NumberRange
 from agon.cli.rank.grouped import grouped
 from agon.errors import InvalidRequest
 
@@ -86,9 +87,7 @@ OPTIONS: tuple[Callable[[Any], Any], ...] = (
         "--bootstrap", metavar="ROUNDS", type=click.IntRange(2, 100_000), help="Rounds (orders of votes, for elo)."
     ),
     _uncertain("--seed", type=int, default=0, show_default=True, help="Of everything that is drawn."),
-    _uncertain(
-        "--level", type=click.FloatRange(0.5, 0.9999), default=0.95, show_default=True, help="Of the intervals."
-    ),
+    _uncertain("--level", type=NumberRange(0.5, 0.9999), default=0.95, show_default=True, help="Of the intervals."),
     _uncertain(
         "--ranks",
         type=click.Choice(["overlap", "pairwise", "joint"]),

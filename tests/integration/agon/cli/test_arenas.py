@@ -36,6 +36,10 @@ def test_a_policy_is_set_whole_or_not_at_all(database_url: str, tmp_path: Path) 
         file.write_text(json.dumps(wrong))
         refused = agon("set", "side", "--policy", str(file), "--publication-delay", "1")
         assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (2, "", 1)
+    for arguments in (("two words",), ("side", "--tenant", ""), ("side", "--publication-delay", "nan")):
+        refused = agon("set", *arguments)
+        assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (2, "", 1)
+        assert "constraint" not in refused.stderr
     said = [json.loads(line) for line in agon("show").stdout.splitlines()]
     assert said[1] == {"tenant": "default", "arena": "side", "publication_delay_hours": 24.0, "policy": policy}
     assert said[0]["arena"] == "main"

@@ -94,6 +94,7 @@ def test_a_revoked_key_stays_revoked_and_can_not_be_rotated(agon: Agon) -> None:
     [
         (("revoke", "0123456789abcdef"), "there is no key"),
         (("limit", "0123456789abcdef"), "there is no key"),
+        (("create", ""), "name"),
         (("create", "x", "--tenant", "a b"), "tenant"),
         (("create", "x", "--endpoint", "/v1/chat"), "no endpoint"),
         (("create", "x", "--expires-in", "soon"), "no duration"),

@@ -63,6 +63,27 @@ def test_a_file_in_its_place_is_one_line(tmp_path: Path) -> None:
         DataFolder(tmp_path / "file").take()
 
 
+def test_somebody_s_folder_is_left_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / ".gitignore").write_text("build/\n")
+    before = tmp_path.stat()
+    with pytest.raises(SetupError, match="has other things in it"):
+        DataFolder(tmp_path).take()
+    assert [entry.name for entry in tmp_path.iterdir()] == [".gitignore"]
+    assert (tmp_path / ".gitignore").read_text() == "build/\n"
+    assert tmp_path.stat().st_mode == before.st_mode
+
+
+def test_a_start_that_ended_early_has_left_a_folder_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = DataFolder(tmp_path / "data")
+    with monkeypatch.context() as full:
+        full.setattr("agon.local.data._LEAST_FREE", 1 << 60)
+        with pytest.raises(SetupError, match="no space left"):
+            data.take()
+    data.release()
+    data.take()
+    data.release()
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
 def test_another_user_s_folder_is_one_line(data: DataFolder) -> None:
     data.release()

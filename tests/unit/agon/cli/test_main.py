@@ -36,10 +36,30 @@ def test_every_command_explains_itself_with_an_example(name: str) -> None:
     assert "agon" in result.output.split("Example:")[1]
 
 
-def test_an_unknown_command_is_a_usage_error() -> None:
-    result = CliRunner().invoke(main, ["fly"])
-    assert result.exit_code == 2
-    assert "No such command" in result.output
+@pytest.mark.parametrize(
+    ("given", "line"),
+    [
+        ("fly", "agon: No such command 'fly' (`agon --help` tells more)"),
+        ("--fly", "agon: No such option '--fly' (`agon --help` tells more)"),
+        ("keys fly", "agon: No such command 'fly' (`agon keys --help` tells more)"),
+        (
+            "up --port 70000",
+            "agon: Invalid value for '--port': 70000 is not in the range 0<=x<=65535 (`agon up --help` tells more)",
+        ),
+        (
+            "simulate --votes 1 --noise nan",
+            "agon: Invalid value for '--noise': nan is no number (`agon simulate --help` tells more)",
+        ),
+        ("status extra", "agon: Got unexpected extra argument (extra) (`agon status --help` tells more)"),
+    ],
+)
+def test_wrong_use_is_one_line_and_exit_code_2(given: str, line: str) -> None:
+    result = CliRunner().invoke(main, given.split(), prog_name="agon")
+    assert (result.exit_code, result.output) == (2, f"{line}\n")
+
+
+def test_alone_it_shows_what_there_is() -> None:
+    assert "Commands:" in CliRunner().invoke(main, []).output
 
 
 @pytest.mark.parametrize(
