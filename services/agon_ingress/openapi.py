@@ -11,7 +11,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
-from fastapi.routing import APIRoute
+from fastapi.routing import iter_route_contexts
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
@@ -61,8 +61,8 @@ def _bodies(app: FastAPI) -> Iterator[tuple[tuple[str, str], type[Asked]]]:
     """What routes read by themselves, by path and method."""
     for endpoint in ENDPOINTS:
         yield (endpoint.path, "post"), endpoint.asks
-    for route in app.routes:
-        if isinstance(route, APIRoute) and (kind := getattr(route.endpoint, "takes", None)) is not None:
+    for route in iter_route_contexts(app.routes):
+        if route.path is not None and (kind := getattr(route.endpoint, "takes", None)) is not None:
             for method in route.methods or ():
                 yield (route.path, method.lower()), kind
 

@@ -72,6 +72,7 @@ class EngineBackend:
         folder = resolve(source)
         dtype = dtype or dtype_for(device)
         engine = Engine.from_pretrained(folder, limits, dtype=dtype, device=device)
+        temperature, top_p = engine.model.drawing_defaults
         card = ModelCard(
             model=model,
             digest=folder_digest(folder, f"int8 of {input_bits()}-bit inputs" if dtype == "int8" else dtype),
@@ -81,6 +82,8 @@ class EngineBackend:
             dtype=dtype,
             tool_format=tool_format(engine.tokenizer.hf.chat_template),
             reasoning=_reasoning(engine.tokenizer.hf),
+            temperature=temperature,
+            top_p=top_p,
             created_at=now(),
         )
         return cls(engine, card)

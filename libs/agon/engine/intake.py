@@ -29,6 +29,7 @@ class Intake:
         self._grammars = grammars
         self._vocabulary = model.vocabulary
         self._defaults = model.generation_defaults
+        self._temperature, self._top_p = model.drawing_defaults
         self._context_length = context_length
         self._arrivals = 0
 
@@ -91,11 +92,10 @@ class Intake:
 
     def _drawing(self, request: Request, room: int) -> Drawing:
         params, default = request.params, self._defaults
-        greedy = default.get("do_sample") is False
         return Drawing(
-            temperature=_first(params.temperature, 0.0 if greedy else default.get("temperature"), 1.0),
+            temperature=_first(params.temperature, self._temperature),
             top_k=_first(params.top_k, default.get("top_k"), 0),
-            top_p=_first(params.top_p, default.get("top_p"), 1.0),
+            top_p=_first(params.top_p, self._top_p),
             seed=secrets.randbits(63) if params.seed is None else params.seed,
             stop=tuple(params.stop),
             end_ids=frozenset(params.stop_token_ids) | (frozenset() if params.ignore_eos else self.end_ids),

@@ -104,6 +104,15 @@ class LanguageModel:
         return dict(self._model.generation_config.to_diff_dict())
 
     @property
+    def drawing_defaults(self) -> tuple[float, float]:
+        """Temperature and top-p of answers whose requests name none."""
+        default = self.generation_defaults
+        temperature, top_p = default.get("temperature"), default.get("top_p")
+        if default.get("do_sample") is False:
+            temperature = 0.0
+        return 1.0 if temperature is None else float(temperature), 1.0 if top_p is None else float(top_p)
+
+    @property
     def eos_ids(self) -> frozenset[int]:
         """Every token that ends an answer, by the generation config and by the model's."""
         found: set[int] = set()

@@ -38,6 +38,9 @@ class ModelCard(Message):
     """How it writes calls of tools; None: it was not made for them."""
     reasoning: ReasoningStyle | None = None
     """How it writes what it thinks before it answers; None: it does not."""
+    temperature: Annotated[float, Field(ge=0)] = 1.0
+    """Of answers whose requests name none, as far as it is known; so is `top_p`."""
+    top_p: Annotated[float, Field(ge=0, le=1)] = 1.0
     arena: bool = True
     """Whether blind battles may draw it."""
     created_at: Time

@@ -11,12 +11,13 @@ from aiokafka.errors import KafkaError
 from redis.asyncio import Redis
 
 from agon.bus.registry import follow
-from agon.errors import ModelNotFound, ModelNotServed, Unavailable
+from agon.errors import ModelNotServed, Unavailable
 from agon.messages import ModelCard
 from agon.settings import Settings
 from agon.stream.heartbeat import WorkerState, workers
 from agon.topics import Keys, Topics
 from agon_ingress.asking.partitions import Holder, choose
+from agon_ingress.http.errors import unknown_model
 
 log = logging.getLogger(__name__)
 
@@ -69,9 +70,7 @@ class Registry:
             raise Unavailable("The registry of models has not been read yet. Try again shortly.")
         card = self.cards.get(model)
         if card is None or card.state != "active":
-            raise ModelNotFound(
-                f"The model `{model}` does not exist. GET /v1/models lists those that do.", param="model"
-            )
+            raise unknown_model(model)
         return card
 
     def topic(self, model: str) -> str:

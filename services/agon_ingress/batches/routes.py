@@ -11,7 +11,7 @@ from agon.store.batches import BatchRow
 from agon_ingress.access.callers import caller_of
 from agon_ingress.batches.driver import Driver
 from agon_ingress.batches.types import Batch, BatchList, BatchRequest
-from agon_ingress.bodies.pages import After, Limit, cut, unknown_after
+from agon_ingress.bodies.pages import After, Limit, cut, possible, unknown_after
 from agon_ingress.bodies.receiving import receive, takes, tenant_of
 from agon_ingress.house import House
 from agon_ingress.recorded import named, not_found
@@ -62,7 +62,7 @@ async def create_batch(request: Request, response: Response) -> Batch:
 async def list_batches(request: Request, after: After = None, limit: Limit = 20) -> BatchList:
     """Yours, the newest first."""
     house, tenant = _house(request), tenant_of(request)
-    if after is not None and await batches.read(house.pool, tenant, named(WHAT, after)) is None:
+    if after is not None and await batches.read(house.pool, tenant, possible(after)) is None:
         raise unknown_after(after)
     found = await batches.listed(house.pool, tenant, after=after, most=limit + 1)
     return BatchList.model_validate(cut([Batch.of(row) for row in found], limit))

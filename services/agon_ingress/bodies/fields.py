@@ -8,16 +8,21 @@ import orjson
 from pydantic import ValidationError
 
 from agon.errors import InvalidRequest, UnsupportedParameter
-from agon_ingress.bodies.policy import Asked, fates, refusals
-from agon_ingress.http.errors import invalid
+from agon_ingress.bodies.policy import Asked, fates, option_objects, refusals
+from agon_ingress.http.errors import invalid, unknown_model
 
 MOST_NAMED = 32  # names in `x-ignored-params`; a header must stay small whatever a client sends
+
+_NO_NAME = ("string_pattern_mismatch", "string_too_long")  # of a text that is no model's name
 
 A = TypeVar("A", bound=Asked)
 
 
 def parse(kind: type[A], body: bytes, content_type: str | None) -> tuple[A, tuple[str, ...]]:
-    """Read a body; also returns the names that were ignored. Raises as `read_object` and `read` do."""
+    """Read a body, which may be missing where every field may be; also returns the names that were ignored. Raises as
+    `read_object` and `read` do."""
+    if not body and not any(field.is_required() for field in kind.model_fields.values()):
+        return read(kind, {})
     return read(kind, read_object(body, content_type))
 
 
@@ -26,21 +31,32 @@ def read(kind: type[A], raw: Mapping[str, Any]) -> tuple[A, tuple[str, ...]]:
 
     Raises `InvalidRequest` (with `param` as a path, such as `messages[0].content`) or `UnsupportedParameter`.
     """
-    known, refused = fates(kind), refusals(kind)
+    known, refused, objects = fates(kind), refusals(kind), option_objects(kind)
     for name, value in raw.items():
         if name in refused and value is not None and value not in refused[name].neutral:
             told = refused[name].why or "Leave it out."
             raise UnsupportedParameter(f"`{name}` is not supported by this server. {told}", param=name)
     kind.refuse_within(raw)
-    given = {name: value for name, value in raw.items() if value is not None and known.get(name) == "implemented"}
+    given = {
+        name: _without_nulls(value) if name in objects and isinstance(value, dict) else value
+        for name, value in raw.items()
+        if value is not None and known.get(name) == "implemented"
+    }
     try:
         # JSON again, because strict JSON is what OpenAI's types mean: "5" is no number, but a list is a tuple.
         request = kind.model_validate_json(orjson.dumps(kind.amend(given)), strict=True)
     except orjson.JSONEncodeError as error:  # it reads deeper than it writes
         raise InvalidRequest(f"the body is nested too deep: {error}", code="invalid_json") from None
     except ValidationError as error:
-        raise invalid(error.errors(include_url=False, include_input=False), given, known) from None
+        found = error.errors(include_url=False, include_input=False)
+        if all(one["loc"] == ("model",) and one["type"] in _NO_NAME for one in found):
+            raise unknown_model(given["model"]) from None
+        raise invalid(found, given, known) from None
     return request, tuple(name for name in raw if name not in known)
+
+
+def _without_nulls(given: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def read_object(body: bytes, content_type: str | None) -> dict[str, Any]:

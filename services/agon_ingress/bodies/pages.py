@@ -4,12 +4,18 @@ from collections.abc import Sequence
 from typing import Annotated, Generic, Literal, Protocol, TypeVar
 
 from fastapi import Query
+from pydantic import AfterValidator
 
 from agon.errors import InvalidRequest
+from agon.messages.base import ID_REGEX
 from agon_ingress.bodies.openai_types import Told
 
 Limit = Annotated[int, Query(ge=1, le=100, description="The most objects of a page.")]
-After = Annotated[str | None, Query(max_length=128, description="The id of the last object of the page before.")]
+After = Annotated[
+    str | None,
+    Query(max_length=128, description="The id of the last object of the page before."),
+    AfterValidator(lambda given: given or None),
+]
 Order = Annotated[Literal["asc", "desc"], Query(description="By time: the oldest or the newest first.")]
 
 
@@ -53,6 +59,13 @@ def turn(found: Sequence[N], after: str | None, limit: int, order: str) -> dict[
             raise unknown_after(after)
         ordered = ordered[begin + 1 :]
     return cut(ordered, limit)
+
+
+def possible(after: str) -> str:
+    """An `after` that may name something. Raises `InvalidRequest` for one that can't."""
+    if not ID_REGEX.fullmatch(after):
+        raise unknown_after(after)
+    return after
 
 
 def unknown_after(after: str) -> InvalidRequest:

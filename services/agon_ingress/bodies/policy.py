@@ -6,7 +6,7 @@ ignored, and named in the answer's header `x-ignored-params`. `docs/api.md` and 
 
 from collections.abc import Iterator, Mapping
 from functools import cache
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler
 from pydantic_core import CoreSchema
@@ -79,6 +79,19 @@ def fates(kind: type[BaseModel]) -> Mapping[str, Fate]:
             "refused" if Refused in marks else "accepted" if Accepted in marks else "implemented"
         )
     return found
+
+
+@cache
+def option_objects(kind: type[BaseModel]) -> frozenset[str]:
+    """The fields, by the name they have in JSON, whose value is an object with fields of its own."""
+
+    def is_object(annotation: Any) -> bool:
+        if get_origin(annotation) in (tuple, dict):
+            return False
+        inner = get_args(annotation)
+        return any(map(is_object, inner)) or (isinstance(annotation, type) and issubclass(annotation, BaseModel))
+
+    return frozenset(field.alias or name for name, field in kind.model_fields.items() if is_object(field.annotation))
 
 
 @cache

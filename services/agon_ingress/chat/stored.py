@@ -9,7 +9,7 @@ from agon.messages import GenerationCompleted, now
 from agon.store import requests, stored_chats
 from agon.store.stored_chats import StoredChat
 from agon_ingress.bodies.openai_types import MetadataUpdate
-from agon_ingress.bodies.pages import After, Limit, Order, cut, turn, unknown_after
+from agon_ingress.bodies.pages import After, Limit, Order, cut, possible, turn, unknown_after
 from agon_ingress.bodies.receiving import receive, takes, tenant_of
 from agon_ingress.chat.stored_types import (
     ChatCompletionDeleted,
@@ -43,7 +43,7 @@ async def list_chat_completions(
         for name, value in request.query_params.items()
         if (found := _METADATA.fullmatch(name)) and "\0" not in value
     }
-    if after is not None and await stored_chats.read(house.pool, tenant, named(WHAT, after)) is None:
+    if after is not None and await stored_chats.read(house.pool, tenant, possible(after)) is None:
         raise unknown_after(after)
     chats = await stored_chats.finished(
         house.pool,

@@ -15,7 +15,7 @@ from starlette.datastructures import FormData, UploadFile
 from agon.errors import InvalidRequest, RateLimited, TooLarge
 from agon.store import files
 from agon.store.files import FileRow
-from agon_ingress.bodies.pages import After, Order, cut, unknown_after
+from agon_ingress.bodies.pages import After, Order, cut, possible, unknown_after
 from agon_ingress.bodies.receiving import in_time, tenant_of
 from agon_ingress.files.types import File, FileDeleted, FileList, NewFile
 from agon_ingress.house import House
@@ -70,7 +70,7 @@ async def list_files(
 ) -> FileList:
     """Yours, by time."""
     house, tenant = _house(request), tenant_of(request)
-    if after is not None and await files.read(house.pool, tenant, named(WHAT, after)) is None:
+    if after is not None and await files.read(house.pool, tenant, possible(after)) is None:
         raise unknown_after(after)
     wanted = None if purpose is None else purpose.replace("\0", "")
     found = await files.listed(

@@ -102,8 +102,8 @@ def _declared_length(headers: dict[bytes, bytes]) -> int:
 
 
 def _refuse_encoding(headers: dict[bytes, bytes]) -> None:
-    encoding = headers.get(b"content-encoding", b"identity").strip().lower()
-    if encoding != b"identity":
+    encoding = headers.get(b"content-encoding", b"").strip().lower()
+    if encoding not in (b"", b"identity"):
         told = f"bodies with content-encoding `{encoding[:50].decode('latin-1')}` are not taken: send them as they are"
         error = InvalidRequest(told, code="unsupported_media_type")
         error.status = 415

@@ -11,11 +11,20 @@ import asyncpg
 import orjson
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi.routing import iter_route_contexts
 from pydantic import ValidationError
 from redis.exceptions import RedisError
 from starlette.exceptions import HTTPException
 
-from agon.errors import AgonError, GenerationError, InvalidRequest, MethodNotAllowed, NotFound, Unavailable
+from agon.errors import (
+    AgonError,
+    GenerationError,
+    InvalidRequest,
+    MethodNotAllowed,
+    ModelNotFound,
+    NotFound,
+    Unavailable,
+)
 from agon.stream.frames import End
 
 log = logging.getLogger(__name__)
@@ -86,7 +95,7 @@ def invalid(errors: Sequence[Any], body: Any = None, known: Container[str] = ())
                 code="invalid_json",
             )
     at: dict[str, list[Any]] = {}
-    for error in errors:
+    for error in map(_of_tag, errors):
         if body is None:
             path = param_path(error["loc"])
         else:
@@ -101,6 +110,23 @@ def invalid(errors: Sequence[Any], body: Any = None, known: Container[str] = ())
     word = meant[first].partition(" ")[0].rstrip(":")
     param = first or (word if word in known else None)
     return InvalidRequest("; ".join(told[:5]) + more, param=param, code=codes[first])
+
+
+def unknown_model(name: str) -> ModelNotFound:
+    """What is told about a model that is not registered."""
+    return ModelNotFound(f"The model `{name[:200]}` does not exist. GET /v1/models lists those that do.", param="model")
+
+
+def _of_tag(error: Any) -> Any:
+    """A finding about the field that says which member of a union an object is: at the place of that field."""
+    name = error["ctx"]["discriminator"].strip("'") if error["type"].startswith("union_tag") else ""
+    if not name.isidentifier():
+        return error
+    at = {**error, "loc": (*error["loc"], name)}
+    if error["type"] == "union_tag_not_found":
+        return {**at, "type": "missing", "msg": "Field required"}
+    *some, last = error["ctx"]["expected_tags"].split(", ")
+    return {**at, "msg": f"Input should be {', '.join(some)} or {last}" if some else f"Input should be {last}"}
 
 
 def _meant(errors: Sequence[Any]) -> Any:
@@ -195,7 +221,9 @@ def from_exception(error: Exception) -> AgonError:
     match error:
         case AgonError():
             return error
-        case RequestValidationError() | ValidationError():
+        case RequestValidationError():
+            return invalid([{**one, "loc": one["loc"][1:]} for one in error.errors()])  # without `query`
+        case ValidationError():
             return invalid(error.errors())
         case HTTPException(status_code=404):
             return NotFound("There is nothing at this path. GET / names what there is.")
@@ -215,9 +243,17 @@ def from_exception(error: Exception) -> AgonError:
     )
 
 
-async def _answer(_: Request, error: Exception) -> Response:
-    headers = error.headers if isinstance(error, HTTPException) else None  # `allow` of a 405
-    return error_response(from_exception(error), dict(headers or {}))
+async def _answer(request: Request, error: Exception) -> Response:
+    told = from_exception(error)
+    return error_response(told, {"allow": _allowed(request)} if told.status == 405 else None)
+
+
+def _allowed(request: Request) -> str:
+    """The methods of all routes at this path: each of them knows only its own."""
+    routes = iter_route_contexts(request.app.routes)
+    here = (route.methods for route in routes if route.path_regex.match(request.scope["path"]))
+    methods = {method for some in here for method in some or ()}
+    return ", ".join(sorted(methods | {"HEAD"} if "GET" in methods else methods))
 
 
 def install(app: FastAPI) -> None:

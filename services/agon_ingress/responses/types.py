@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
+from agon.errors import InvalidRequest
 from agon.messages.base import ModelName
 from agon.messages.tools import FunctionName
-from agon_ingress.bodies.openai_types import Metadata, ServiceTier, Told, TopP
+from agon_ingress.bodies.openai_types import Metadata, ServiceTier, Told, TopP, absent
 from agon_ingress.bodies.policy import Accepted, Asked, Refused, objects, refusals_as_text, refuse_other_types
 from agon_ingress.chat.types import Effort
 
@@ -80,6 +81,8 @@ def refuse_other_items(raw: Any, where: str) -> None:
     """Raise `UnsupportedParameter` for an item, or a part of one, of another type than these."""
     refuse_other_types(raw, where, ITEMS)
     for place, item in objects(raw, where):
+        if item.get("type") == "reasoning":
+            continue  # as it was told, with whatever it holds: none of it is told to the model
         for name in ("content", "output"):
             refuse_other_types(item.get(name), f"{place}.{name}", ("input_text", "output_text", "text", "refusal"))
 
@@ -149,7 +152,7 @@ class TextOptions(Told):
     format: Annotated[
         ResponseFormatText | ResponseFormatJsonObject | ResponseFormatJsonSchema, Field(discriminator="type")
     ] = ResponseFormatText()
-    verbosity: Literal["low", "medium", "high"] | None = None
+    verbosity: Literal["low", "medium", "high"] | None = Field(default=None, exclude_if=absent)
 
 
 class ReasoningOptions(Told):
@@ -180,7 +183,8 @@ class ResponseRequest(Asked):
     by sending its items again."""
 
     model: ModelName
-    input: str | Annotated[tuple[InputItem, ...], Field(min_length=1, max_length=4096)]
+    input: str | Annotated[tuple[InputItem, ...], Field(max_length=4096)] = ()
+    """May be left out where a response or a conversation goes on."""
     instructions: str | None = None
     max_output_tokens: Annotated[int, Field(ge=1)] | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
@@ -240,7 +244,12 @@ class ResponseRequest(Asked):
 
     @classmethod
     def refuse_within(cls, raw: Mapping[str, Any]) -> None:
-        refuse_other_items(raw.get("input"), "input")
+        given = raw.get("input")
+        if given in (None, []) and raw.get("previous_response_id") is None and raw.get("conversation") is None:
+            told = "input: Field required, unless `previous_response_id` or `conversation` is given"
+            code = "missing_required_parameter" if given is None else "empty_array"
+            raise InvalidRequest(told, param="input", code=code)
+        refuse_other_items(given, "input")
         refuse_other_types(raw.get("tools"), "tools", ("function",))
 
     @classmethod
@@ -343,6 +352,10 @@ class IncompleteDetails(Told):
     reason: Literal["max_output_tokens", "content_filter"]
 
 
+Drawn = Annotated[float, BeforeValidator(lambda value: 1.0 if value is None else value)]
+"""A parameter that an answer is drawn with. Null is in responses that were kept when that meant the model's own."""
+
+
 class Response(Told):
     """An answer with all that led to it."""
 
@@ -367,12 +380,12 @@ class Response(Told):
     service_tier: ServiceTier = "default"
     store: bool
     background: bool
-    temperature: float | None
+    temperature: Drawn
     text: TextOptions
     tool_choice: ToolChoice
     tools: tuple[FunctionTool, ...]
     top_logprobs: int
-    top_p: float | None
+    top_p: Drawn
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
     truncation: Literal["auto", "disabled"]

@@ -43,7 +43,7 @@ def test_a_stream_of_events(client: OpenAI) -> None:
     assert final.output_text == "You said: Hello That is 5 characters."
 
 
-@pytest.mark.parametrize("model", [SCRIPT, NANO])
+@pytest.mark.parametrize("model", [SCRIPT, THINKER, NANO])
 def test_a_tool_loop(client: OpenAI, model: str) -> None:
     items: list[Any] = [{"role": "user", "content": "What is the weather in Rome?"}]
     first = client.responses.create(

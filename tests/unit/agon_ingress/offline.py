@@ -84,11 +84,17 @@ class Told:
 
 async def post(app: FastAPI, path: str, body: bytes | dict[str, Any], **headers: str) -> Told:
     """One request, without a socket between."""
+    return await ask(app, "POST", path, body, **headers)
+
+
+async def ask(app: FastAPI, method: str, path: str, body: bytes | dict[str, Any] = b"", **headers: str) -> Told:
+    """The same with any method."""
+    path, _, query = path.partition("?")
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     given = {"content-type": "application/json", **{name.replace("_", "-"): value for name, value in headers.items()}}
     scope = {
-        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST", "scheme": "http",
-        "path": path, "raw_path": path.encode(), "query_string": b"", "root_path": "",
+        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": method, "scheme": "http",
+        "path": path, "raw_path": path.encode(), "query_string": query.encode(), "root_path": "",
         "headers": [(name.encode(), value.encode()) for name, value in given.items()],
         "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 80), "app": app,
     }  # fmt: skip

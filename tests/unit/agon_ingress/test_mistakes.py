@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from agon_ingress.bodies.json_schemas import fault
-from unit.agon_ingress.offline import offline, post
+from unit.agon_ingress.offline import ask, offline, post
 
 
 @pytest.mark.parametrize(
@@ -128,3 +128,34 @@ async def test_a_body_that_is_no_object_is_told_how_to_be_one(path: str, headers
     told = await post(offline(), path, b'{"prompt": "Hi"}' if headers else b"", **headers)
     assert (told.status, told.error["code"]) == (400, "invalid_json")
     assert "content-type: application/json" in told.error["message"]
+
+
+@pytest.mark.parametrize("name", ["no such model", "x" * 201, "a\tb"])
+async def test_a_text_that_is_no_model_s_name_is_a_model_that_does_not_exist(name: str) -> None:
+    told = await post(offline(), "/v1/chat/completions", {"model": name, "messages": MESSAGES})
+    assert (told.status, told.error["param"], told.error["code"]) == (404, "model", "model_not_found")
+
+
+@pytest.mark.parametrize(
+    ("query", "param", "code"),
+    [
+        ("limit=0", "limit", "integer_below_min_value"),
+        ("limit=many", "limit", "invalid_type"),
+        (f"after={'x' * 129}", "after", "string_above_max_length"),
+    ],
+)
+async def test_a_wrong_value_in_the_address_is_named_as_the_client_wrote_it(query: str, param: str, code: str) -> None:
+    told = await ask(offline(), "GET", f"/v1/batches?{query}")
+    assert (told.status, told.error["param"], told.error["code"]) == (400, param, code)
+    assert told.error["message"].startswith(f"{param}: ")
+
+
+async def test_a_method_that_a_path_does_not_take_is_told_with_all_that_it_takes() -> None:
+    for path, allowed in (("/v1/files", "GET, HEAD, POST"), ("/v1/models/a/b", "DELETE, GET, HEAD")):
+        told = await ask(offline(), "PATCH", path)
+        assert (told.status, told.headers["allow"]) == (405, allowed)
+
+
+async def test_an_empty_content_encoding_is_none() -> None:
+    told = await post(offline(), "/v1/responses", {"model": "m", "input": "Hi", "store": False}, content_encoding="")
+    assert told.status == 503

@@ -53,5 +53,10 @@ def test_the_chat_body_and_its_two_answers_are_described(document: dict[str, Any
     assert "string" in json.dumps(fields["properties"]["stop"])
 
 
+def test_every_body_is_described_but_for_what_needs_none(document: dict[str, Any]) -> None:
+    without = {path for path, some in document["paths"].items() if "post" in some and "requestBody" not in some["post"]}
+    assert without == {"/v1/responses/{response_id}/cancel", "/v1/batches/{batch_id}/cancel"}
+
+
 def test_nothing_internal_is_public(document: dict[str, Any]) -> None:
     assert not {"/metrics", "/admin/models"} & set(document["paths"])

@@ -102,6 +102,7 @@ def test_an_unsupported_field_is_refused_by_name(path: str, kind: type[Asked], n
 
 
 def test_null_is_as_good_as_left_out() -> None:
+    assert read(stream=True, stream_options={"include_usage": None})[0] == read(stream=True, stream_options={})[0]
     request, ignored = read(n=None, temperature=None, stop=None, tools=None, logprobs=None, metadata=None, stream=None)
     assert request == read()[0]
     assert ignored == ()
@@ -181,7 +182,8 @@ def test_the_header_of_ignored_names_stays_small_and_printable() -> None:
         ({"min_p": 2}, "min_p"),
         ({"logit_bias": {"x": 1}}, "logit_bias.x"),
         ({"logit_bias": {"1": 101}}, "logit_bias.1"),
-        ({"response_format": {"type": "xml"}}, "response_format"),
+        ({"response_format": {"type": "xml"}}, "response_format.type"),
+        ({"response_format": {"name": "a"}}, "response_format.type"),
         ({"response_format": {"type": "json_schema"}}, "response_format.json_schema"),
         ({"response_format": {"type": "json_object"}, "guided_regex": "a"}, "guided_regex"),
         ({"structured_outputs": {"regex": "a", "choice": ["a"]}}, "structured_outputs"),
@@ -192,7 +194,7 @@ def test_the_header_of_ignored_names_stays_small_and_printable() -> None:
         ({"tool_choice": "required"}, "tool_choice"),
         ({"tool_choice": "often", "tools": [TOOL]}, "tool_choice"),
         ({"tool_choice": {"type": "function", "function": {"name": "g"}}, "tools": [TOOL]}, "tool_choice"),
-        ({"tool_choice": {"type": "custom", "custom": {"name": "f"}}, "tools": [TOOL]}, "tool_choice"),
+        ({"tool_choice": {"type": "custom", "custom": {"name": "f"}}, "tools": [TOOL]}, "tool_choice.type"),
         ({"tool_choice": {"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": []}}, "tools": [TOOL]},
          "tool_choice.allowed_tools.tools"),
         ({"reasoning_effort": "huge"}, "reasoning_effort"),

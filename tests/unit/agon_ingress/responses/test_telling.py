@@ -13,7 +13,7 @@ from openai.types.responses import ResponseStreamEvent as TheirEvent
 from pydantic import TypeAdapter
 
 from agon.engine.events import Alternative, TokenLogprob
-from agon.errors import EngineFailed
+from agon.errors import EngineFailed, InvalidRequest
 from agon.messages import ModelCard, now
 from agon.stream.frames import Delta, End
 from agon_ingress.asking.endpoint import Ask
@@ -21,12 +21,12 @@ from agon_ingress.asking.telling import Head
 from agon_ingress.bodies.fields import read
 from agon_ingress.responses.endpoint import RESPONSES
 from agon_ingress.responses.telling import ResponseStream, WholeResponse
-from agon_ingress.responses.types import ResponseRequest
+from agon_ingress.responses.types import Response, ResponseRequest
 from agon_ingress.settings import IngressSettings
 
 CARD = ModelCard(
     model="m", digest="sha256:0", backend="scripted", context_length=64, created_at=now(), tool_format="hermes",
-    reasoning="think",
+    reasoning="think", temperature=0.3, top_p=0.9,
 )  # fmt: skip
 ASK = Ask(Head("resp_1", 123, "m", "fp"), "default", now() + timedelta(minutes=1), CARD, IngressSettings())
 END = End("finished", 7, 5, 2, 0.0)
@@ -61,6 +61,34 @@ def whole(deltas: Sequence[Delta], **fields: Any) -> dict[str, Any]:
     told: dict[str, Any] = json.loads(collector.body([END]).model_dump_json(by_alias=True))
     TheirResponse.model_validate(told, strict=True)
     return told
+
+
+def test_what_a_response_said_can_be_sent_back_whatever_items_it_has() -> None:
+    said = whole(ALL)["output"]
+    assert [item["type"] for item in said] == ["reasoning", "message", "function_call"]
+    assert len(asked(input=[{"role": "user", "content": "Hello?"}, *said]).input) == 4
+
+
+def test_the_input_may_be_left_out_where_something_goes_on_only() -> None:
+    for more in ({"previous_response_id": "resp_1"}, {"conversation": "conv_1"}):
+        assert asked(input=None, **more) == asked(input=[], **more)
+    for given, code in ((None, "missing_required_parameter"), ([], "empty_array")):
+        with pytest.raises(InvalidRequest) as caught:
+            asked(input=given)
+        assert (caught.value.param, caught.value.code) == ("input", code)
+
+
+def test_null_within_options_is_as_good_as_left_out() -> None:
+    options = {"text": {"format": None, "verbosity": None}, "stream_options": {"include_obfuscation": None}}
+    assert asked(stream=True, **options) == asked(stream=True, text={}, stream_options={})
+
+
+def test_a_response_says_what_it_was_drawn_with() -> None:
+    told = whole(TEXT)
+    assert (told["temperature"], told["top_p"], told["text"]) == (0.3, 0.9, {"format": {"type": "text"}})
+    told = whole(TEXT, temperature=0, top_p=0.5, text={"verbosity": "low"})
+    assert (told["temperature"], told["top_p"], told["text"]["verbosity"]) == (0, 0.5, "low")
+    assert Response.model_validate({**told, "temperature": None}).temperature == 1.0, "one of an earlier version"
 
 
 TEXT = [Delta((1,), "Hi"), Delta((2,), " there"), Delta((3,), "", "stop")]
