@@ -39,8 +39,10 @@ def test_the_models_own_generation_config_fills_what_is_not_asked(folder: Path) 
     greedy = SamplingParams(temperature=0, max_tokens=8)
     assert engine.generate(prompt, SamplingParams(max_tokens=8)) == engine.generate(prompt, greedy)
     assert engine._intake.end_ids == {2, 17}
-    GenerationConfig(do_sample=True, top_k=1, eos_token_id=2).save_pretrained(folder)
+    assert engine.model.drawing_defaults == (0.0, 1.0)
+    GenerationConfig(do_sample=True, temperature=0.5, top_p=0.9, top_k=1, eos_token_id=2).save_pretrained(folder)
     engine = Engine.from_pretrained(folder)
+    assert engine.model.drawing_defaults == (0.5, 0.9)
     assert engine.generate(prompt, SamplingParams(max_tokens=8)) == engine.generate(prompt, greedy)
 
 
