@@ -50,7 +50,7 @@ def read(kind: type[A], raw: Mapping[str, Any]) -> tuple[A, tuple[str, ...]]:
     except ValidationError as error:
         found = error.errors(include_url=False, include_input=False)
         if all(one["loc"] == ("model",) and one["type"] in _NO_NAME for one in found):
-            raise unknown_model(given["model"]) from None
+            raise unknown_model(str(raw["model"])) from None
         raise invalid(found, given, known) from None
     return request, tuple(name for name in raw if name not in known)
 

@@ -222,7 +222,7 @@ def from_exception(error: Exception) -> AgonError:
         case AgonError():
             return error
         case RequestValidationError():
-            return invalid([{**one, "loc": one["loc"][1:]} for one in error.errors()])  # without `query`
+            return invalid([{**one, "loc": _without_query(one["loc"])} for one in error.errors()])
         case ValidationError():
             return invalid(error.errors())
         case HTTPException(status_code=404):
@@ -241,6 +241,11 @@ def from_exception(error: Exception) -> AgonError:
     return AgonError(
         "Something went wrong on our side; the log has it under this answer's x-request-id.", code="internal"
     )
+
+
+def _without_query(location: tuple[str | int, ...]) -> tuple[str | int, ...]:
+    """A place as the client wrote it; FastAPI begins with where it was looking."""
+    return location[1:] if location[:1] == ("query",) else location
 
 
 async def _answer(request: Request, error: Exception) -> Response:

@@ -72,9 +72,9 @@ def test_what_a_response_said_can_be_sent_back_whatever_items_it_has() -> None:
 def test_the_input_may_be_left_out_where_something_goes_on_only() -> None:
     for more in ({"previous_response_id": "resp_1"}, {"conversation": "conv_1"}):
         assert asked(input=None, **more) == asked(input=[], **more)
-    for given, code in ((None, "missing_required_parameter"), ([], "empty_array")):
+    for nothing, code in ((None, "missing_required_parameter"), ([], "empty_array")):
         with pytest.raises(InvalidRequest) as caught:
-            asked(input=given)
+            asked(input=nothing)
         assert (caught.value.param, caught.value.code) == ("input", code)
 
 
