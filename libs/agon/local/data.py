@@ -80,12 +80,17 @@ class DataFolder:
             self._lock = None
 
     def is_held(self) -> bool:
-        """Whether a running stack has it. A lock whose process was killed is no lock."""
+        """Whether a running stack has it. A lock whose process was killed is no lock.
+
+        Raises `SetupError` where it is another user's.
+        """
         try:
             with (self.path / "lock").open("r") as lock:
                 fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return True
+        except PermissionError as error:
+            raise SetupError(f"{self.path} is not yours to read: run this as the user that started agon") from error
         except OSError:
             return False
         return False

@@ -1,6 +1,7 @@
 """What our own Postgres, Redis and Kafka have in common: prepared once, started on a port, asked until they answer."""
 
 import asyncio
+import os
 import signal
 import time
 from abc import ABC, abstractmethod
@@ -14,6 +15,7 @@ from agon.local.ports import LOOPBACK, free_port
 _PORT_TAKEN = "address already in use"
 _DISK_FULL = "no space left on device"
 _TRIES = 5
+_LEAST_ROOM = 1024 * 1024
 
 
 class Server(ABC):
@@ -102,7 +104,7 @@ class Server(ABC):
         return False
 
     def _why(self, since: int) -> str:
-        if says(self.log, _DISK_FULL, since):
+        if says(self.log, _DISK_FULL, since) or _no_room(self.folder):
             return disk_full(self.folder)
         running = self.child is not None and self.child.returncode is None
         what = f"did not answer within {self.within:.0f} s" if running else "stopped at once"
@@ -111,6 +113,12 @@ class Server(ABC):
     @property
     def address(self) -> str:
         return f"{LOOPBACK}:{self.port}"
+
+
+def _no_room(folder: Path) -> bool:
+    """Whether nothing more can be written there: then the log could not say so either."""
+    status = os.statvfs(folder)
+    return status.f_bavail * status.f_frsize < _LEAST_ROOM
 
 
 def disk_full(folder: Path) -> str:

@@ -9,7 +9,6 @@ from typing import Any, Literal
 
 import psutil
 
-from agon.errors import SetupError
 from agon.local.data import DataFolder, write_private
 
 State = Literal["starting", "running", "restarting", "stopped"]
@@ -52,6 +51,11 @@ class StackState:
     def write(self, data: DataFolder) -> None:
         write_private(data.path / "state.json", json.dumps(asdict(self)))
 
+    def processes(self) -> list[ServiceState]:
+        """All children: services and embedded servers."""
+        embedded = [backend.process for backend in self.backends.values() if backend.process is not None]
+        return [*self.services, *embedded]
+
     def report(self) -> dict[str, Any]:
         """What `agon status --json` prints."""
         backends: dict[str, Any] = {}
@@ -77,8 +81,16 @@ def _brief(process: ServiceState) -> dict[str, Any]:
 
 
 def running(data: DataFolder) -> StackState | None:
-    """The stack that runs on this folder now, or None."""
-    return read(data) if data.is_held() else None
+    """The stack that runs on this folder now, or None. Raises `SetupError` where it is another user's.
+
+    On a full disk what was written is old: a process that is gone since then is told as gone.
+    """
+    state = read(data) if data.is_held() else None
+    if state is not None:
+        for process in state.processes():
+            if process.pid is not None and process.born is not None and not _is_born(process.pid, process.born):
+                process.state, process.pid, process.born = "restarting", None, None
+    return state
 
 
 def read(data: DataFolder) -> StackState | None:
@@ -87,8 +99,6 @@ def read(data: DataFolder) -> StackState | None:
         told = json.loads((data.path / "state.json").read_text())
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
-    except PermissionError as error:
-        raise SetupError(f"{data.path} is not yours to read: run this as the user that started agon") from error
     backends = {
         name: BackendState(b["url"], b["kind"], ServiceState(**b["process"]) if b["process"] else None)
         for name, b in told.pop("backends").items()
@@ -105,18 +115,25 @@ def end_leftovers(data: DataFolder) -> list[str]:
     told = read(data)
     if told is None:
         return []
-    embedded = [backend.process for backend in told.backends.values() if backend.process is not None]
     ended = []
-    for left in (*told.services, *embedded):
+    for left in told.processes():
         if left.pid is None or left.born is None:
             continue
         with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError, PermissionError):
-            process = psutil.Process(left.pid)
-            if abs(process.create_time() - left.born) < 1 and process.status() != psutil.STATUS_ZOMBIE:
+            if _is_born(left.pid, left.born):
                 os.killpg(left.pid, signal.SIGKILL)
-                process.wait(10)
+                psutil.Process(left.pid).wait(10)
                 ended.append(left.name)
     return ended
+
+
+def _is_born(pid: int, born: float) -> bool:
+    """Whether the process with this number is alive, and the one that was created then."""
+    try:
+        process = psutil.Process(pid)
+        return abs(process.create_time() - born) < 1 and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
 
 
 def birth(pid: int) -> float | None:

@@ -8,7 +8,7 @@ import pytest
 
 from agon.errors import SetupError
 from agon.local.data import DataFolder
-from agon.local.state import BackendState, ServiceState, StackState, read, running
+from agon.local.state import BackendState, ServiceState, StackState, birth, read, running
 
 
 @pytest.fixture
@@ -123,6 +123,29 @@ def test_status_is_what_was_written_while_somebody_holds_the_folder(data: DataFo
     data.release()
     assert running(data) is None
     assert read(data) == state
+
+
+def test_a_process_that_is_gone_is_not_told_as_running(data: DataFolder) -> None:
+    """As where a full disk has kept its end from being written."""
+    alive = ServiceState("ingress", os.getpid(), "running", born=birth(os.getpid()))
+    gone = ServiceState("kafka", os.getpid(), "running", born=1.0)  # the number is another process' by now
+    state = StackState(services=[alive])
+    state.backends["kafka"] = BackendState("127.0.0.1:2", "embedded", gone)
+    state.write(data)
+    told = running(data)
+    assert told is not None
+    assert told.services == [alive]
+    assert told.backends["kafka"].process == ServiceState("kafka", None, "restarting")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_another_user_s_stack_is_not_told_as_nothing(data: DataFolder) -> None:
+    os.seteuid(65534)
+    try:
+        with pytest.raises(SetupError, match="not yours to read"):
+            running(data)
+    finally:
+        os.seteuid(0)
 
 
 def test_a_folder_that_nobody_ever_used_has_no_status(tmp_path: Path) -> None:

@@ -238,3 +238,15 @@ async def test_a_disk_too_small_for_postgres_is_one_line(small_disk: Path, tmp_p
 async def test_a_disk_too_small_for_kafka_is_one_line(small_disk: Path, tmp_path: Path) -> None:
     with pytest.raises(SetupError, match=r"(?i)no space left"):
         await KafkaServer(small_disk / "kafka", tmp_path / "log").start()
+
+
+async def test_a_server_that_a_full_disk_has_silenced_is_told_as_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agon.local.redis._binary", lambda: "/bin/false")
+    server = RedisServer(tmp_path / "redis", tmp_path / "log", "secret")
+    with pytest.raises(SetupError, match="redis stopped at once: it said nothing"):
+        await server.start()
+    monkeypatch.setattr("agon.local.server._LEAST_ROOM", 1 << 60)
+    with pytest.raises(SetupError, match="no space left on the disk of"):
+        await server.start()
