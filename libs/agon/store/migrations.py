@@ -29,6 +29,14 @@ GRANT USAGE ON SCHEMA analytics TO analyst;
 GRANT SELECT ON ALL TABLES IN SCHEMA analytics TO analyst;
 ALTER DEFAULT PRIVILEGES IN SCHEMA analytics GRANT SELECT ON TABLES TO analyst;
 """
+# Notebooks forget connections and transactions: they must not take those that the services need. Everybody may make
+# large objects, unless that is taken from everybody.
+_BOUNDS = """
+ALTER ROLE analyst CONNECTION LIMIT 20;
+ALTER ROLE analyst SET default_transaction_read_only = on;
+ALTER ROLE analyst SET idle_in_transaction_session_timeout = '10min';
+"""
+_NO_LARGE_OBJECTS = "REVOKE EXECUTE ON FUNCTION lo_creat(int), lo_create(oid), lo_from_bytea(oid, bytea) FROM PUBLIC"
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +121,9 @@ async def _analyst(connection: Any, password: str | None) -> None:
                 await connection.execute("CREATE ROLE analyst LOGIN")
             except (asyncpg.DuplicateObjectError, asyncpg.UniqueViolationError):
                 pass  # made by another database's migration at this moment
+        if await connection.fetchval("SELECT rolconnlimit = -1 FROM pg_roles WHERE rolname = 'analyst'"):
+            await connection.execute(_BOUNDS)  # unless somebody has set other ones
+        await connection.execute(_NO_LARGE_OBJECTS)
         if password is not None:
             # ALTER ROLE takes no parameters; quote_literal makes the value safe.
             literal = await connection.fetchval("SELECT quote_literal($1::text)", password)

@@ -92,9 +92,19 @@ async def test_the_analyst_reads_the_views_and_nothing_else(empty_database_url: 
         for table in tables:
             with pytest.raises(asyncpg.InsufficientPrivilegeError):
                 await connection.fetch(f"SELECT * FROM agon.{table['tablename']}")
-        for attempt in ("CREATE TABLE mine ()", "DELETE FROM analytics.models", "SELECT * FROM public.agon_migrations"):
+        with pytest.raises(asyncpg.ReadOnlySQLTransactionError):
+            await connection.execute("CREATE TEMPORARY TABLE mine ()")
+        await connection.execute("SET default_transaction_read_only = off")
+        for attempt in (
+            "CREATE TABLE mine ()",
+            "DELETE FROM analytics.models",
+            "SELECT * FROM public.agon_migrations",
+            "SELECT lo_create(0)",
+        ):
             with pytest.raises(asyncpg.InsufficientPrivilegeError):
                 await connection.execute(attempt)
+        limit = await connection.fetchval("SELECT rolconnlimit FROM pg_roles WHERE rolname = 'analyst'")
+        assert 0 < limit < 50  # the rest of Postgres' 100 is for the services
     finally:
         await connection.close()
 
