@@ -14,6 +14,7 @@ from agon.bus.dead_letters import DeadLetters
 from agon.bus.headers import Headers, event_headers
 from agon.messages import GenerationCompleted, ModelCard
 from agon.stream.gate import Gate
+from agon.tasks import cancel_all
 from agon.telemetry import Metrics
 from agon.topics import Topics
 from agon_inference.completions import bare, completed
@@ -74,9 +75,7 @@ class Ending:
 
     async def close(self) -> None:
         """Give up what is still on its way."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await cancel_all(self._tasks)
 
     def _start(self, work: Coroutine[Any, Any, None], name: str) -> None:
         task = asyncio.create_task(work, name=name)

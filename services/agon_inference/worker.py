@@ -22,6 +22,7 @@ from agon.errors import SetupError
 from agon.settings import MIB
 from agon.stream.gate import Gate
 from agon.stream.heartbeat import Load, Report, WorkerHeartbeat
+from agon.tasks import cancel_all
 from agon.telemetry import Metrics
 from agon.topics import slug
 from agon_inference.adapters import Adapters
@@ -155,9 +156,7 @@ class Worker:
         await self._models.stop()
         await _at_most(self._settings.call_timeout, self._writer.settled())
         await self._ending.drain(self._settings.call_timeout)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await cancel_all(self._tasks)
         await self._ending.close()
         await asyncio.to_thread(self.heartbeat.stop)
         if self.held:

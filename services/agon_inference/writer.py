@@ -66,8 +66,10 @@ class Writer:
         """Take a step's events. Called by the compute thread; waits while too much is unwritten."""
         self._room.wait()
         self.push(events)
-        if len(self._events) > _MOST_EVENTS and not self._closed:
+        if self._crowded():
             self._room.clear()
+            if not self._crowded():  # all was taken, or it was closed, before there was no room any more
+                self._room.set()
 
     def push(self, events: Sequence[Event]) -> None:
         """Take events from any thread, without waiting: such a backend is bounded by what it may hold."""
@@ -76,6 +78,9 @@ class Writer:
             if not self._woken:
                 self._woken = True
                 self._loop.call_soon_threadsafe(self._wake.set)
+
+    def _crowded(self) -> bool:
+        return len(self._events) > _MOST_EVENTS and not self._closed
 
     def close(self) -> None:
         """Take no more events: what backends say from here on is that they are being stopped."""

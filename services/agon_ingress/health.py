@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from datetime import timedelta
+from typing import Any
 
 from agon.errors import Unavailable
 
@@ -28,11 +29,9 @@ class Health:
             if problem is not None:
                 raise Unavailable(f"{name} is away: {problem}. Try again shortly.")
 
-    async def watch(self) -> None:
-        """Ask all of them every so often, for ever; each on its own, so that one that hangs delays no other."""
-        async with asyncio.TaskGroup() as group:
-            for name in self._probes:
-                group.create_task(self._watch(name), name=f"probe-{name}")
+    def watches(self) -> list[Coroutine[Any, Any, None]]:
+        """What asks them every so often, for ever: each on its own, so that one that hangs delays no other."""
+        return [self._watch(name) for name in self._probes]
 
     async def _watch(self, name: str) -> None:
         while True:

@@ -23,6 +23,7 @@ from agon.stream.heartbeat import IngressHeartbeat
 from agon.stream.limits import RateLimits
 from agon.stream.repeats import Repeats
 from agon.stream.subscriber import Stream, Subscriber
+from agon.tasks import cancel_all
 from agon.telemetry import Metrics
 from agon_ingress.access.allowances import Allowances
 from agon_ingress.access.keyring import Keyring
@@ -196,7 +197,7 @@ async def open_house(settings: IngressSettings, metrics: Metrics) -> AsyncIterat
         await asyncio.gather(*(health.ask(name) for name in health.problems))
         await stack.enter_async_context(
             running(
-                health.watch(),
+                *health.watches(),
                 registry.follow(settings),
                 IngressHeartbeat(
                     redis, settings.keys, ingress_id, settings.heartbeat_interval, settings.ingress_ttl
@@ -215,9 +216,7 @@ async def running(*loops: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await cancel_all(tasks)
 
 
 def _report(task: asyncio.Task[None]) -> None:

@@ -15,6 +15,8 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from support.waiting import PATIENCE
+
 _SERVICES = ("inference", "ingress", "rating_compute", "recorder", "vote_ingest")
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(["agon.engine.engine", *(f"agon_{name}.app" for name in _SERVICES)])
@@ -71,7 +73,7 @@ class Forked:
 
 
 def run(
-    module: str, *arguments: str, environment: Mapping[str, str], timeout: float = 60
+    module: str, *arguments: str, environment: Mapping[str, str], timeout: float = PATIENCE
 ) -> "subprocess.CompletedProcess[str]":
     """`python -m MODULE ARGUMENTS` to its end. Raises `subprocess.TimeoutExpired`."""
     with tempfile.TemporaryDirectory() as folder:
@@ -84,7 +86,9 @@ def run(
         return subprocess.CompletedProcess([module, *arguments], code, out.read_text(), errors.read_text())
 
 
-def agon(*arguments: str, environment: Mapping[str, str], timeout: float = 60) -> "subprocess.CompletedProcess[str]":
+def agon(
+    *arguments: str, environment: Mapping[str, str], timeout: float = PATIENCE
+) -> "subprocess.CompletedProcess[str]":
     """A command of `agon`, to its end."""
     return run("agon.cli", *arguments, environment=environment, timeout=timeout)
 

@@ -15,6 +15,7 @@ from typing import Any
 import psutil
 
 from support import forked
+from support.waiting import PATIENCE
 
 AGON = (sys.executable, "-m", "agon.cli")
 
@@ -25,7 +26,7 @@ def environment(**more: str) -> dict[str, str]:
     return {**kept, "OMP_NUM_THREADS": "1", **more}
 
 
-def agon(*arguments: str, timeout: float = 60, **more: str) -> "subprocess.CompletedProcess[str]":
+def agon(*arguments: str, timeout: float = PATIENCE, **more: str) -> "subprocess.CompletedProcess[str]":
     """Run a command of `agon` to its end."""
     return forked.agon(*arguments, environment=environment(**more), timeout=timeout)
 
@@ -54,14 +55,14 @@ class Up:
     def said(self) -> str:
         return self.output.read_text()
 
-    def left(self, within: float = 10.0) -> list[str]:
+    def left(self, within: float = PATIENCE) -> list[str]:
         """What is still alive of the family after a while."""
         _, alive = psutil.wait_procs(self.family, within)
         return [f"{process.pid} {process.name()}" for process in alive if process.status() != psutil.STATUS_ZOMBIE]
 
 
 @contextmanager
-def up(data: Path, *arguments: str, ready_within: float = 120, **more: str) -> Iterator[Up]:
+def up(data: Path, *arguments: str, ready_within: float = 300, **more: str) -> Iterator[Up]:
     """Start `agon up` on `data`, wait until it is ready, and make sure in the end that nothing of it is left."""
     output = data.with_name(f"{data.name}.out")
     began = time.monotonic()

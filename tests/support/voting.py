@@ -23,6 +23,7 @@ from agon.messages import VoteCast, now
 from agon.topics import Keys, Topics
 from support import dying
 from support.forked import Forked
+from support.waiting import PATIENCE
 
 SECRET = "the secret of these tests"
 R = TypeVar("R")
@@ -62,14 +63,15 @@ class Place:
         }
 
 
-async def eventually(what: str, ask: Callable[[], Awaitable[R | None]], within: float = 20.0) -> R:
-    """The answer as soon as it is something; fails by name after `within` seconds."""
+async def eventually(what: str, ask: Callable[[], Awaitable[R | None]], within: float = PATIENCE) -> R:
+    """The answer as soon as it is something; fails by name where it is nothing after `within` seconds."""
     end = time.monotonic() + within
     while True:
+        late = time.monotonic() > end
         answer = await ask()
         if answer:
             return answer
-        assert time.monotonic() < end, f"not within {within} s: {what}"
+        assert not late, f"not within {within} s: {what}"
         await asyncio.sleep(0.02)
 
 
@@ -91,7 +93,7 @@ class Process:
     def send(self, number: signal.Signals) -> None:
         self.forked.send_signal(number)
 
-    async def exit(self, within: float = 20.0) -> int:
+    async def exit(self, within: float = PATIENCE) -> int:
         """Its exit status, once it has ended."""
 
         async def ended() -> bool:

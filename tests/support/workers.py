@@ -22,6 +22,7 @@ from agon.stream.gate import Gate
 from agon.stream.heartbeat import WorkerState, workers
 from agon.topics import Keys, Topics
 from support.forked import Forked
+from support.waiting import PATIENCE
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +81,9 @@ class WorkerProcess:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGCONT)
             self.process.kill()
-        self.process.wait(10)
+        self.process.wait(PATIENCE)
 
-    async def terminate(self, timeout: float = 30) -> int:
+    async def terminate(self, timeout: float = PATIENCE) -> int:
         """SIGTERM; the exit code."""
         self.process.terminate()
         return await asyncio.to_thread(self.process.wait, timeout)
@@ -96,16 +97,18 @@ StartWorker = Callable[..., WorkerProcess]
 """`start_worker(name, "MODEL=SOURCE", ..., AGON_X="...")`"""
 
 
-async def eventually(what: str, condition: Callable[[], Any], timeout: float = 15, every: float = 0.05) -> Any:
-    """Wait until `condition()` (plain or async) is true, and return what it gave. Fails with `what` after `timeout`."""
+async def eventually(what: str, condition: Callable[[], Any], timeout: float = PATIENCE, every: float = 0.05) -> Any:
+    """Wait until `condition()` (plain or async) is true, and return what it gave. Fails with `what` where it still is
+    not after `timeout`."""
     until = time.monotonic() + timeout
     while True:
+        late = time.monotonic() > until
         value = condition()
         if asyncio.iscoroutine(value):
             value = await value
         if value:
             return value
-        if time.monotonic() > until:
+        if late:
             raise AssertionError(f"not within {timeout:g} s: {what}")
         await asyncio.sleep(every)
 
@@ -161,7 +164,7 @@ class Client:
             found.setdefault(completion.request_id, []).append(completion)
         return found
 
-    async def completed(self, *request_ids: str, timeout: float = 15) -> list[GenerationCompleted]:
+    async def completed(self, *request_ids: str, timeout: float = PATIENCE) -> list[GenerationCompleted]:
         """Wait until each of these has a completion; the first of each, in order."""
 
         async def all_there() -> list[GenerationCompleted] | None:
@@ -185,7 +188,7 @@ class Client:
         bodies = [body(frame) for frame in await self.frames(request_id)]
         return sum(len(said.token_ids) for said in bodies if isinstance(said, Delta))
 
-    async def emitting(self, request_id: str, tokens: int = 1, timeout: float = 15) -> None:
+    async def emitting(self, request_id: str, tokens: int = 1, timeout: float = PATIENCE) -> None:
         """Wait until so many tokens are on the request's list."""
 
         async def there() -> bool:
@@ -201,7 +204,7 @@ class Client:
     async def alive(self) -> list[WorkerState]:
         return await workers(self.redis, self.place.keys)
 
-    async def reading(self, *names: str, model: str, partitions: int | None = None, timeout: float = 30) -> None:
+    async def reading(self, *names: str, model: str, partitions: int | None = None, timeout: float = PATIENCE) -> None:
         """Wait until these workers are alive, and the partitions of the model's requests are shared among them all."""
         topic = self.place.topics.requests(model)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-VOCABULARY = {"api_keys", "dialects", "messages", "topics", "settings", "errors", "telemetry"}
+VOCABULARY = {"api_keys", "dialects", "messages", "topics", "settings", "errors", "tasks", "telemetry"}
 CAPABILITIES = {"bus", "stream", "store", "backends", "arena", "ratings", "ledger"}
 THIRD = {"local", "training", "nano"}
 # What else a room may import of agon, and why.

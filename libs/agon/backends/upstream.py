@@ -158,6 +158,8 @@ class UpstreamBackend:
             self._loop.call_soon_threadsafe(self._take, entry)
 
     def _take(self, entry: Job | str) -> None:
+        if self._loop is None:
+            return  # it was on its way when all was dropped
         key = entry if isinstance(entry, str) else entry.key
         older = self._tasks.pop(key, None)
         if older is not None:

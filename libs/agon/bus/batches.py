@@ -26,6 +26,7 @@ from agon.bus.dead_letters import DeadLetters
 from agon.errors import Fenced, InvalidRequest, SetupError
 from agon.messages import Message
 from agon.settings import Settings
+from agon.tasks import cancel_all
 
 _log = logging.getLogger(__name__)
 
@@ -161,12 +162,10 @@ class BatchConsumer(ConsumerRebalanceListener, Generic[T]):  # type: ignore[misc
         try:
             await self.run()
         finally:
-            for task in tasks:
-                task.cancel()
-            ends = await asyncio.gather(*tasks, return_exceptions=True)
-        for end in ends:
-            if isinstance(end, Exception):
-                raise end
+            await cancel_all(tasks)
+        for task in tasks:
+            if not task.cancelled() and (error := task.exception()) is not None:
+                raise error
 
     async def run(self) -> None:
         self._consumer.subscribe(list(self._topics), listener=self)

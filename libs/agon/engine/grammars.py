@@ -4,7 +4,7 @@ import json
 import time
 from collections import OrderedDict
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _MOST_KEPT = 128
 _MOST_CHARACTERS = 64 * 1024
 _SECONDS = 3.0
+_LOOKED_AFTER = 0.05  # seconds, where one is waited for
 _THREADS = 4  # one that takes its time leaves the others to those who come behind it
 _EXPLAINING = 1.0  # seconds, for finding the place in a schema that cannot be followed
 # One space, or a new line with its indentation: a model that is not sure what comes next would otherwise write white
@@ -41,17 +42,27 @@ class GrammarCounts:
 
 @dataclass(slots=True)
 class Grammar:
-    """One guide's, while it is compiled and after; `began` is when its turn came, by the monotonic clock. Whoever holds
-    it need not care whether it is kept."""
+    """One guide's, while it is compiled and after; `began` is when its turn came, by `_clocks`. Whoever holds it need
+    not care whether it is kept."""
 
     guide: Guide
-    began: float | None = None
+    began: tuple[float, float] | None = None
     start: "Future[Any]" = field(default_factory=Future)
 
     @property
     def ready(self) -> bool:
         """Whether it is compiled, refused, or has had its time."""
-        return self.start.done() or (self.began is not None and time.monotonic() - self.began > _SECONDS)
+        return self.start.done() or (self.began is not None and _since(self.began) > _SECONDS)
+
+
+def _clocks() -> tuple[float, float]:
+    """The time, and the processor time of this process, in seconds."""
+    return time.monotonic(), time.process_time()
+
+
+def _since(began: tuple[float, float]) -> float:
+    """Seconds that could be used since then: a process that was stopped, or had no processor, has not had its time."""
+    return min(now - then for now, then in zip(_clocks(), began, strict=True))
 
 
 class Grammars:
@@ -94,8 +105,10 @@ class Grammars:
         Raises `InvalidRequest` for a guide that cannot be followed, with the place in a schema where that is known.
         """
         self.counts.asked += 1
+        while not grammar.ready:
+            wait([grammar.start], _LOOKED_AFTER)
         try:
-            start = grammar.start.result(0 if grammar.ready else _SECONDS)
+            start = grammar.start.result(0)
         except TimeoutError:
             self.counts.refused += 1
             what = f"the format of the answer takes more than {_SECONDS:g} s to prepare; make it simpler"
@@ -113,30 +126,40 @@ class Grammars:
             del self._kept[guide]
 
     def _compile(self, grammar: Grammar) -> None:
-        began = grammar.began = time.monotonic()
+        moment = time.monotonic()
         try:
-            start, error = self._start_of(grammar.guide), None
+            view = self._viewed()
+            grammar.began = _clocks()  # only now: the vocabulary's size is not this guide's fault
+            start, error = self._start_of(grammar.guide, view), None
         except Exception as raised:
             start, error = None, raised
+        except BaseException as panic:  # llguidance's own, which must not be taken for that of the step
+            start, error = None, InvalidRequest(f"the format of the answer cannot be prepared: {_line(panic)}")
         with self._lock:
             self.counts.compiled += error is None
-            self.counts.seconds += time.monotonic() - began
+            self.counts.seconds += time.monotonic() - moment
         if error is None:
             grammar.start.set_result(start)
         else:
             grammar.start.set_exception(error)
 
-    def _start_of(self, guide: Guide) -> Any:
-        """llguidance's matcher at the beginning of a guide's grammar. Raises `InvalidRequest`."""
-        from llguidance import LLMatcher, LLTokenizer
+    def _viewed(self) -> Any:
+        """llguidance's view of the vocabulary; whoever comes first makes it."""
+        from llguidance import LLTokenizer
 
         with self._lock:
             if self._view is None:
                 size = max(self._vocabulary, self._tokenizer.size)
                 self._view = LLTokenizer(self._tokenizer.serialised(), n_vocab=size)
-        start = LLMatcher(self._view, grammar_of(guide), log_level=0)
+            return self._view
+
+    def _start_of(self, guide: Guide, view: Any) -> Any:
+        """llguidance's matcher at the beginning of a guide's grammar. Raises `InvalidRequest`."""
+        from llguidance import LLMatcher
+
+        start = LLMatcher(view, grammar_of(guide), log_level=0)
         if start.is_error():
-            raise InvalidRequest(_explained(guide, start.get_error(), self._view), param="response_format")
+            raise InvalidRequest(_explained(guide, start.get_error(), view), param="response_format")
         start.consume_tokens([])  # else it does not look yet
         if start.is_stopped():
             raise InvalidRequest("the format of the answer allows no text at all", param="response_format")

@@ -5,6 +5,7 @@ import json
 import os
 import pwd
 import secrets
+import time
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import IO, Self
@@ -14,6 +15,8 @@ from agon.local.server import disk_full
 
 _LEAST_FREE = 400 * 1024 * 1024
 """A fresh Postgres takes 40 MB, Kafka's first segments about as much; below this a start would fail half way."""
+_PATIENCE = 1.0
+"""Seconds in which nobody who only looks has the lock any more."""
 _LOG_LIMIT = 32 * 1024 * 1024
 _BEFORE_THE_LOCK = frozenset({"logs", "lost+found"})
 """What a folder of ours may hold that has no lock yet."""
@@ -139,20 +142,32 @@ class DataFolder:
 
     def _take_lock(self) -> None:
         lock = (self.path / "lock").open("a+")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _locked(lock):
             lock.seek(0)
             holder = lock.read().strip() or "unknown"
             lock.close()
             raise SetupError(
                 f"agon already runs on {self.path} (process {holder}): `agon status --data {self.path}` tells where; "
                 "stop it, or give another --data"
-            ) from None
+            )
         lock.truncate(0)
         lock.write(str(os.getpid()))
         lock.flush()
         self._lock = lock
+
+
+def _locked(lock: IO[str]) -> bool:
+    """Whether it is ours now. Who looks whether the folder is held (`is_held`) has the lock for a moment, too, so it is
+    tried for a while."""
+    until = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if time.monotonic() > until:
+                return False
+        time.sleep(0.02)
 
 
 def write_private(place: Path, text: str) -> None:

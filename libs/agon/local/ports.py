@@ -1,16 +1,32 @@
 """TCP ports on this machine."""
 
 import errno
+import os
 import socket
+from collections import deque
 
 LOOPBACK = "127.0.0.1"
+_MOST_HELD = 256
+_held: deque[int] = deque()  # file descriptors
 
 
 def free_port(host: str = LOOPBACK) -> int:
-    """A port that nobody had a moment ago. Somebody may take it before it is bound: be ready to ask again."""
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody has. On Linux the kernel gives it to nobody else while this process lives, who does not ask
+    for this very one, or until many more were asked for; elsewhere somebody may take it before it is bound: be ready to
+    ask again.
+    """
+    # Bound, and not listening: whoever allows that an address is used again, as servers do, may bind it too.
+    probe = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    probe.bind((host, 0))
+    port = int(probe.getsockname()[1])
+    if is_free(host, port):
+        _held.append(probe.detach())
+    else:  # on this system that does not go
+        probe.close()
+    while len(_held) > _MOST_HELD:
+        os.close(_held.popleft())
+    return port
 
 
 def is_free(host: str, port: int) -> bool:

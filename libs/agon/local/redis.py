@@ -20,7 +20,6 @@ class RedisServer(Server):
     """One Redis with a password. It keeps nothing over a restart: it holds streams in flight, and those resume."""
 
     name: ClassVar[str] = "redis"
-    grace: ClassVar[float] = 5.0
     within: ClassVar[float] = 20.0
 
     def __init__(

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from agon.errors import SetupError
 from agon.local.children import Child, last_lines, says
-from agon.local.ports import LOOPBACK, free_port
+from agon.local.ports import LOOPBACK, free_port, is_free
 
 _PORT_TAKEN = "address already in use"
 _DISK_FULL = "no space left on device"
@@ -84,7 +84,7 @@ class Server(ABC):
                 await self.stop()
                 if not says(self.log, _PORT_TAKEN, since):
                     raise SetupError(self._why(since))
-                if self._fixed:
+                if self._fixed and not is_free(LOOPBACK, self.port):  # else it was another of its ports
                     raise SetupError(f"port {self.port} for {self.name} is taken: stop what listens there")
         except OSError as error:
             raise SetupError(f"{self.name} could not be started: {error}") from error

@@ -174,7 +174,8 @@ class Stack:
         async def start() -> Child:
             if service.stage == "workers" and first is not None:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(first.once_ready.wait(), _HEAD_START)
+                    async with asyncio.timeout(_HEAD_START):
+                        await first.once_ready.wait()
             # A new port at each start: whoever took the old one meanwhile keeps it.
             self._ports[service.name] = free_port()
             if service.stage == "front":

@@ -122,7 +122,8 @@ def end_leftovers(data: DataFolder) -> list[str]:
         with contextlib.suppress(psutil.NoSuchProcess, ProcessLookupError, PermissionError):
             if _is_born(left.pid, left.born):
                 os.killpg(left.pid, signal.SIGKILL)
-                psutil.Process(left.pid).wait(10)
+                # Where nobody buries it, it stays in the list of processes.
+                psutil.wait_procs([psutil.Process(left.pid)], 10)
                 ended.append(left.name)
     return ended
 

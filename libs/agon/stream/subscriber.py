@@ -16,6 +16,7 @@ from agon.stream.frames import Frame, decode
 from agon.stream.inbox import PAGE, Inbox
 from agon.stream.told import Told
 from agon.stream.wire import Reply, Wire
+from agon.tasks import cancel_all
 from agon.topics import Keys
 
 log = logging.getLogger(__name__)
@@ -241,9 +242,7 @@ class Subscriber:
         # Before Python 3.12 `asyncio.wait_for`, which redis sends with, may swallow a cancel: the loops look here too.
         self._closing = True
         self._asked.set()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await cancel_all(self._tasks)
         for stream in [stream for streams in self._streams.values() for stream in streams]:
             stream._fail(StreamLost("this process is stopping"))
 

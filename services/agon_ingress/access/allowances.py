@@ -20,6 +20,7 @@ from agon.messages import GenerationRequest, ModelCard, now
 from agon.stream.frames import End, body
 from agon.stream.limits import RateLimits, Reserved
 from agon.stream.subscriber import Subscriber
+from agon.tasks import cancel_all
 from agon_ingress.access.allowance import headers, need, refusal
 from agon_ingress.access.callers import Caller
 from agon_ingress.access.keyring import Keyring
@@ -174,9 +175,7 @@ class Allowances:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await cancel_all(self._tasks)
 
 
 def _patience(request: GenerationRequest) -> timedelta:

@@ -11,6 +11,7 @@ from redis.exceptions import RedisError
 
 from agon.arena.events import event
 from agon.store.leaderboard import Board, leaderboard
+from agon.tasks import cancel_all
 from agon_ingress.house import House
 from agon_ingress.http.errors import from_exception
 
@@ -51,8 +52,7 @@ class Boards:
         try:
             yield
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await cancel_all([task])
 
     def close(self) -> None:
         """End all streams of boards: they never end by themselves, and would hold up a stop for as long as it may

@@ -19,6 +19,7 @@ from agon.messages import BattleTurnFinished, now
 from agon.store import battles
 from agon.store.battles import BattleRow, SideEnd, TurnRow
 from agon.store.pool import classify
+from agon.tasks import cancel_all
 from agon_ingress.arena.side import Frames
 from agon_ingress.arena.turn import NEVER_BEGAN, Diary, Turn
 from agon_ingress.asking.generation import Generation
@@ -54,9 +55,7 @@ class Turns:
         try:
             yield
         finally:
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await cancel_all(self._tasks)
 
     def begin(self, battle: BattleRow, turn: TurnRow, a: Generation, b: Generation) -> None:
         """Run a turn whose two requests were just sent; the generations are closed here."""

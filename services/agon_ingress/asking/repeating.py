@@ -22,6 +22,7 @@ from agon.messages import GenerationRequest, now
 from agon.stream.frames import Frame
 from agon.stream.repeats import Promise, Repeats
 from agon.stream.subscriber import Stream, Subscriber
+from agon.tasks import cancel_all
 from agon_ingress.access.callers import caller_of
 from agon_ingress.settings import IngressSettings
 
@@ -169,6 +170,4 @@ class Repeating:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await cancel_all(self._tasks)

@@ -12,6 +12,7 @@ from agon.errors import Fenced, Unavailable
 from agon.store import batches
 from agon.store.batches import Hold
 from agon.store.pool import classify
+from agon.tasks import cancel_all
 from agon_ingress.batches.run import BatchRun
 from agon_ingress.house import House
 
@@ -66,9 +67,7 @@ class Driver:
 
     async def _let_go(self) -> None:
         """At the end of this process: others take over at once."""
-        for task in self._driven:
-            task.cancel()
-        await asyncio.gather(*self._driven, return_exceptions=True)
+        await cancel_all(self._driven)
         await asyncio.gather(*(hold.release() for hold in self._driven.values()), return_exceptions=True)
 
 

@@ -264,9 +264,9 @@ def test_a_grammar_that_takes_its_time_holds_up_none_of_the_others(monkeypatch: 
     grammars = Grammars(engine().tokenizer, VOCABULARY)
     compile_, enough = grammars._start_of, threading.Event()
 
-    def start_of(guide: Guide) -> Any:
+    def start_of(guide: Guide, view: Any) -> Any:
         assert guide.source != "slow" or enough.wait(60)
-        return compile_(guide)
+        return compile_(guide, view)
 
     monkeypatch.setattr(grammars, "_start_of", start_of)
     slow = grammars.begin(Guide.regex("slow"))
@@ -276,6 +276,26 @@ def test_a_grammar_that_takes_its_time_holds_up_none_of_the_others(monkeypatch: 
         assert not slow.start.done()
     finally:
         enough.set()
+
+
+def test_a_grammar_has_had_its_time_only_when_the_process_could_use_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = Grammar(Guide.choice("yes"), began=(0.0, 0.0))
+    for clocks, ready in (((100.0, 0.1), False), ((1.0, 100.0), False), ((3.1, 3.1), True)):
+        monkeypatch.setattr("agon.engine.grammars._clocks", lambda clocks=clocks: clocks)
+        assert begun.ready is ready, "it was stopped meanwhile, or has many threads"
+
+
+def test_a_compiler_that_panics_refuses_the_guide(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Panic(BaseException):
+        pass
+
+    def panics(guide: Guide, view: Any) -> Any:
+        raise Panic("no such state")
+
+    grammars = Grammars(engine().tokenizer, VOCABULARY)
+    monkeypatch.setattr(grammars, "_start_of", panics)
+    with pytest.raises(InvalidRequest, match="cannot be prepared: no such state"):
+        grammars.matcher(grammars.begin(Guide.choice("yes")), frozenset())
 
 
 def test_of_many_grammars_that_are_ready_at_once_a_step_takes_only_some(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 
 from agon.errors import Unavailable
+from agon.tasks import cancel_all
 from agon_ingress.health import Health
 
 SECOND = timedelta(seconds=1)
@@ -56,9 +57,8 @@ async def test_one_that_hangs_delays_no_other_and_one_that_comes_back_is_seen() 
         seen.set()
 
     health = Health({"redis": silent, "kafka": returning}, timedelta(milliseconds=5), timedelta(seconds=60))
-    watch = asyncio.create_task(health.watch())
-    async with asyncio.timeout(5):
+    watches = [asyncio.create_task(watch) for watch in health.watches()]
+    async with asyncio.timeout(60):
         await seen.wait()
-    watch.cancel()
-    await asyncio.gather(watch, return_exceptions=True)
+    await cancel_all(watches)
     health.require("kafka")

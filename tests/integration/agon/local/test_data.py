@@ -1,6 +1,8 @@
+import fcntl
 import json
 import os
 import stat
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +26,16 @@ def test_a_second_taker_is_told_who_holds_it(data: DataFolder) -> None:
         DataFolder(data.path).take()
     data.release()
     data.take()
+
+
+def test_who_only_looks_whether_it_is_held_keeps_nobody_from_taking_it(data: DataFolder) -> None:
+    data.release()
+    looking = (data.path / "lock").open()
+    fcntl.flock(looking, fcntl.LOCK_SH)
+    looked = threading.Timer(0.1, looking.close)
+    looked.start()
+    data.take()
+    looked.join()
 
 
 def test_it_is_private_and_stays_out_of_git(data: DataFolder) -> None:

@@ -284,9 +284,7 @@ def test_the_gate_keeps_one_author_and_one_end_whatever_dies(redis_url: str) -> 
                 settings=settings(
                     max_examples=60,
                     stateful_step_count=40,
-                    deadline=None,
                     database=None,
-                    print_blob=True,
                     phases=PHASES,
                     suppress_health_check=list(HealthCheck),
                 ),
