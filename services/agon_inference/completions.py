@@ -65,7 +65,12 @@ def completed(
         ),
         error=None
         if end.error_message is None
-        else CompletionError(message=end.error_message, type=end.error_type or "server_error", code=end.error_code),
+        else CompletionError(
+            message=end.error_message,
+            type=end.error_type or "server_error",
+            param=end.error_param,
+            code=end.error_code,
+        ),
         timings=Timings(
             accepted_at=identity.accepted_at,
             admitted_at=_moment(admission.at) if admission else None,

@@ -144,6 +144,7 @@ class Held:
             error_message=told["message"] if told else None,
             error_type=told["type"] if told else None,
             error_code=told["code"] if told else None,
+            error_param=told["param"] if told else None,
         )
         self.pending.append(Entry(0, self.positions[0] if self.positions else 0, end))
 

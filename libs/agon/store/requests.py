@@ -19,7 +19,7 @@ _COLUMNS = (
     "completion_tokens", "cached_tokens", "reasoning_tokens", "accepted_at", "admitted_at", "first_token_at",
     "finished_at", "worker", "attempt",
 )  # fmt: skip
-_TEXT_COLUMNS = ("choice", "content", "reasoning", "tool_calls", "logprobs")
+_TEXT_COLUMNS = ("choice", "content", "reasoning", "tool_calls", "logprobs", "error")
 
 
 async def record(
@@ -65,6 +65,11 @@ def _row(end: GenerationCompleted) -> tuple[object, ...]:
 
 
 def _texts(end: GenerationCompleted) -> list[tuple[object, ...]]:
+    """What each choice says; the first row has the error, too."""
+    error = end.error.model_dump_json() if end.error is not None and end.status == "failed" else None
+    choices = {choice.index: choice for choice in end.choices if choice.message != AssistantMessage()}
+    if error is not None:
+        choices.setdefault(0, CompletionChoice(index=0, message=AssistantMessage()))
     return [
         (
             end.tenant,
@@ -74,9 +79,9 @@ def _texts(end: GenerationCompleted) -> list[tuple[object, ...]]:
             _text(choice.message.reasoning),
             _json([call.model_dump(mode="json") for call in choice.message.tool_calls or ()]),
             None if choice.logprobs is None else choice.logprobs.model_dump_json(),
+            error if choice.index == 0 else None,
         )
-        for choice in {choice.index: choice for choice in end.choices}.values()
-        if choice.message != AssistantMessage()
+        for choice in choices.values()
     ]
 
 
@@ -92,7 +97,7 @@ def _json(value: list[Any]) -> str | None:
 async def ended(pool: Pool, tenant: str, request_ids: Sequence[str]) -> dict[str, GenerationCompleted]:
     """How these requests of a tenant ended, with what they said, by id; those that have not are missing.
 
-    Of an error only the code is kept, and of a text that was omitted nothing but `text_omitted`.
+    Of a text that was omitted nothing is kept but `text_omitted`.
     """
     async with pool.acquire() as connection, connection.transaction(isolation="repeatable_read", readonly=True):
         rows = await connection.fetch(
@@ -115,15 +120,19 @@ async def ended(pool: Pool, tenant: str, request_ids: Sequence[str]) -> dict[str
 
 def _completed(row: Mapping[str, Any], texts: Sequence[Mapping[str, Any]]) -> GenerationCompleted:
     prompt, completion = row["prompt_tokens"], row["completion_tokens"]
-    code = row["error_code"]
     finished = row["status"] == "finished"
+    told = next((text["error"] for text in texts if text["error"] is not None), None)
+    error = CompletionError(
+        message=f"the request ended as {row['status']}", type="server_error", code=row["error_code"]
+    )
+    said = [text for text in texts if any(text[name] is not None for name in ("content", "reasoning", "tool_calls"))]
     return GenerationCompleted(
         request_id=row["request_id"],
         tenant=row["tenant"],
         model=row["model"],
         kind=row["kind"],
         status=row["status"],
-        choices=tuple(_choice(text, row["finish_reasons"][text["choice"]] if finished else None) for text in texts),
+        choices=tuple(_choice(text, row["finish_reasons"][text["choice"]] if finished else None) for text in said),
         text_omitted=finished and not texts,
         usage=Usage(
             prompt_tokens=prompt,
@@ -132,9 +141,7 @@ def _completed(row: Mapping[str, Any], texts: Sequence[Mapping[str, Any]]) -> Ge
             cached_tokens=row["cached_tokens"],
             reasoning_tokens=row["reasoning_tokens"],
         ),
-        error=None
-        if finished
-        else CompletionError(message=f"the request ended as {row['status']}", type="server_error", code=code),
+        error=None if finished else error if told is None else CompletionError.model_validate_json(told),
         timings=Timings(**{name: row[name] for name in Timings.model_fields}),
         worker=row["worker"],
         attempt=row["attempt"],

@@ -56,6 +56,7 @@ class End(msgspec.Struct, array_like=True, frozen=True, gc=False):
     error_message: str | None = None
     error_type: str | None = None
     error_code: str | None = None
+    error_param: str | None = None
 
 
 class Frame(msgspec.Struct, array_like=True, frozen=True, gc=False):

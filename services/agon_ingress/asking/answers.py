@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -43,6 +43,8 @@ class Order:
     repeatable: Repeatable | None = None
     keeping: Coroutine[Any, Any, None] | None = None
     """Writes down what was asked; done before anything of the answer goes out."""
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    """Fields that the workers know by another name: theirs, and the client's."""
 
 
 class Answer(Response):
@@ -131,7 +133,7 @@ class Answer(Response):
                 self._cost[index] = told.prompt_tokens + told.completion_tokens
                 self._counted.add(index)
                 if told.status != "finished":
-                    raise from_end(told)
+                    raise from_end(told, self._order.renamed)
                 self._ends[index] = told
 
     def _all_ends(self) -> list[End]:
@@ -189,7 +191,7 @@ class StreamedAnswer(Answer):
         every = settings.heartbeat_every.total_seconds()
         self._telling = telling = self._make()
         frames = await several.take(settings.head_timeout.total_seconds())
-        _raise_early_end(frames)
+        _raise_early_end(frames, self._order.renamed)
         await self._begin(send, sse.HEADERS)
         data = self._events(telling, frames) if frames else sse.HEARTBEAT
         with self._house.metrics.gauge("sse_open_streams").track_inprogress():
@@ -224,11 +226,11 @@ class StreamedAnswer(Answer):
                     await send({"type": "http.response.body", "body": self._telling.error(error)})
 
 
-def _raise_early_end(frames: list[tuple[int, Frame]]) -> None:
+def _raise_early_end(frames: list[tuple[int, Frame]], renamed: Mapping[str, str]) -> None:
     """Raises the error of a request that ended badly before it had any token."""
     if any(frame.kind == "delta" for _, frame in frames):
         return
     for _, frame in frames:
         end = body(frame) if frame.kind == "final" else None
         if isinstance(end, End) and end.status != "finished":
-            raise from_end(end)
+            raise from_end(end, renamed)

@@ -1,7 +1,7 @@
 """What an endpoint of `/v1` that asks a model is made of. One description serves HTTP, batches, `openapi.json` and
 `docs/api.md`; all of it but `respond` is pure."""
 
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
@@ -67,6 +67,8 @@ class Endpoint(Generic[A]):
     whole: Callable[[A, Ask], Whole]
     streamed: Callable[[A, Ask], Streamed] | None
     """None where there are no streams."""
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    """Fields that the workers know by another name: theirs, and this endpoint's."""
     conversation: Callable[[A], str | None] = lambda _: None
     """Requests with the same go to the same worker."""
     recall: Callable[[A, Ask, House], Awaitable[Ask]] = _nothing_earlier
@@ -104,7 +106,9 @@ class Endpoint(Generic[A]):
             ask = self._as_promised(ask, repeatable)
             generations = [repeatable.pinned(one) for one in self._commands(asked, ask, script)]
             headers |= repeatable.headers
-        order = Order(generations, self.conversation(asked), headers, until, repeatable=repeatable)
+        order = Order(
+            generations, self.conversation(asked), headers, until, repeatable=repeatable, renamed=self.renamed
+        )
         order = await self._take_on(order, caller, asked, ask, house, len(await request.body()))
         if asked.apart and self.apart is not None:
             return await self.apart(asked, ask, order, house)

@@ -2,7 +2,7 @@
 as far as they matter. Pure."""
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from pydantic import BaseModel
 
@@ -17,22 +17,24 @@ from agon_ingress.http.errors import from_end
 _THOUGHT = "</think>"
 
 
-def retell(whole: Whole, completions: Sequence[GenerationCompleted], choices: int) -> BaseModel:
+def retell(
+    whole: Whole, completions: Sequence[GenerationCompleted], choices: int, renamed: Mapping[str, str] = {}
+) -> BaseModel:
     """The body of an answer whose requests, of so many choices each, ended like this. Raises the error of one that did
     not finish, or whose text is lost."""
     ends = []
     for index, completion in enumerate(completions):
-        ends.append(end_of(completion))
+        ends.append(end_of(completion, renamed))
         for delta_of, delta in _deltas(completion):
             whole.delta(index * choices + delta_of, delta)
     return whole.body(ends)
 
 
-def end_of(completion: GenerationCompleted) -> End:
+def end_of(completion: GenerationCompleted, renamed: Mapping[str, str] = {}) -> End:
     """How it ended. Raises the error of one that did not finish."""
     end = final_of(completion)
     if completion.status != "finished":
-        raise from_end(end)
+        raise from_end(end, renamed)
     if completion.text_omitted:
         raise GenerationError("The answer was too large to be kept.", code="answer_too_large")
     return end
@@ -47,7 +49,7 @@ def final_of(completion: GenerationCompleted) -> End:
         usage.completion_tokens,
         usage.cached_tokens,
         completion.timings.finished_at.timestamp(),
-        *(() if error is None else (error.message, error.type, error.code)),
+        *(() if error is None else (error.message, error.type, error.code, error.param)),
     )
 
 

@@ -106,7 +106,8 @@ class Lines(Generic[A]):
         asked, ask = self.read(line)
         began = min(one.timings.accepted_at for one in completions)
         whole = self.endpoint.whole(asked, replace(ask, head=replace(ask.head, created=int(began.timestamp()))))
-        return orjson.loads(retell(whole, completions, len(completions[0].choices)).model_dump_json(by_alias=True))
+        told = retell(whole, completions, len(completions[0].choices), self.endpoint.renamed)
+        return orjson.loads(told.model_dump_json(by_alias=True))
 
     def _told(self, line: Line, status: int | None, body: Any) -> Output:
         response = None if status is None else {"status_code": status, "request_id": self._name(line), "body": body}

@@ -40,4 +40,5 @@ EMBEDDINGS = Endpoint(
     generations=_generations,
     whole=_whole,
     streamed=None,
+    renamed={"prompt": "input", "inputs": "input"},
 )

@@ -204,12 +204,14 @@ def _family(root: type[AgonError]) -> Iterable[type[AgonError]]:
 _BY_CODE = {kind.code: kind for kind in _family(AgonError) if kind.code is not None}
 
 
-def from_end(end: End) -> AgonError:
-    """The error that a worker wrote into a `final` frame: the class by its code, else by its type."""
+def from_end(end: End, renamed: Mapping[str, str] = {}) -> AgonError:
+    """The error that a worker wrote into a `final` frame: the class by its code, else by its type. `renamed` are names
+    of fields that the worker knows, and those that the client gave them."""
     kind = _BY_CODE.get(end.error_code or "")
     if kind is None:
         kind = InvalidRequest if end.error_type == InvalidRequest.type else GenerationError
-    error = kind(end.error_message or f"the request ended as {end.status}", code=end.error_code)
+    param = renamed.get(end.error_param or "", end.error_param)
+    error = kind(end.error_message or f"the request ended as {end.status}", param=param, code=end.error_code)
     error.type = end.error_type or kind.type
     return error
 

@@ -20,7 +20,7 @@ from agon_ingress.responses.context import before, so_far
 from agon_ingress.responses.events import ResponseStreamEvent
 from agon_ingress.responses.following import FollowedResponse
 from agon_ingress.responses.items import items_of, messages, write_items
-from agon_ingress.responses.mapping import chosen, form, offered, speech
+from agon_ingress.responses.mapping import RENAMED, chosen, form, offered, speech
 from agon_ingress.responses.telling import ResponseStream, WholeResponse
 from agon_ingress.responses.types import ConversationTold, ReasoningOptions, Response, ResponseRequest
 
@@ -158,6 +158,7 @@ RESPONSES = Endpoint(
     generations=_generations,
     whole=lambda asked, ask: WholeResponse(begun(asked, ask), speech(asked, ask.card)),
     streamed=lambda asked, ask: ResponseStream(begun(asked, ask), speech(asked, ask.card)),
+    renamed=RENAMED,
     conversation=lambda asked: asked.prompt_cache_key,
     recall=recall,
     keep=keep,

@@ -11,6 +11,9 @@ from agon_ingress.responses.types import (
     ResponseRequest,
 )
 
+RENAMED = {"messages": "input", "response_format": "text.format", "max_completion_tokens": "max_output_tokens"}
+"""What chats call a field, and what responses call it."""
+
 
 def offered(asked: ResponseRequest | Response) -> tuple[Tool, ...] | None:
     """The functions, as chats have them."""

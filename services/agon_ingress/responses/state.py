@@ -12,6 +12,7 @@ from agon_ingress.asking.telling import Speech
 from agon_ingress.http.errors import from_end
 from agon_ingress.responses.events import ResponseEvent
 from agon_ingress.responses.items import Item, Items, read_items
+from agon_ingress.responses.mapping import RENAMED
 from agon_ingress.responses.telling import ResponseMachine
 from agon_ingress.responses.types import Response
 
@@ -68,7 +69,7 @@ def closing(machine: ResponseMachine, row: ResponseRow, end: End) -> Iterator[Re
     """The last events. A response that was cancelled stays so, whatever its worker still said."""
     if end.status == "cancelled" or row.cancelled_at is not None:
         return machine.cancelled(end)
-    return machine.end([end]) if end.status == "finished" else machine.error(from_end(end))
+    return machine.end([end]) if end.status == "finished" else machine.error(from_end(end, RENAMED))
 
 
 def _run(

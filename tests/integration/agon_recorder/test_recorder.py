@@ -15,6 +15,7 @@ from agon.messages import (
     Timings,
     now,
 )
+from agon.store import requests
 from support.completions import completed
 from support.voting import Place, Processes, eventually, records
 
@@ -62,7 +63,7 @@ async def test_ended_requests_are_recorded_once_and_the_first_end_wins(
         "r2",
         None,
         status="failed",
-        error=CompletionError(message="the prompt was ...", type="server_error", code="engine_failed"),
+        error=CompletionError(message="the prompt was ...", type="x", param="messages", code="engine_failed"),
         choices=(),
         timings=Timings(accepted_at=BEGAN, finished_at=BEGAN + timedelta(seconds=2)),
     )
@@ -94,9 +95,14 @@ async def test_ended_requests_are_recorded_once_and_the_first_end_wins(
     assert first["total_seconds"] == pytest.approx(1.0)
     assert (found["default", "r2"]["status"], found["default", "r2"]["error_code"]) == ("failed", "engine_failed")
     assert found["default", "r2"]["queue_seconds"] is None
-    texts = await rows(place, "SELECT tenant, request_id, content FROM agon.completion_texts ORDER BY 1, 2", 3)
+    async with asyncpg.create_pool(place.database_url, min_size=0) as pool:
+        told = await requests.ended(pool, "default", ["r1", "r2"])
+    assert told["r1"].error is None
+    assert (told["r2"].error, told["r2"].choices) == (failed.error, ())
+    texts = await rows(place, "SELECT tenant, request_id, content FROM agon.completion_texts ORDER BY 1, 2", 4)
     assert [tuple(row) for row in texts] == [
         ("default", "r1", "Hello"),
+        ("default", "r2", None),
         ("default", "r3", "nul \ufffd in the text"),
         ("other", "r1", "somebody else's"),
     ]

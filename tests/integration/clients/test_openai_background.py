@@ -7,7 +7,7 @@ import pytest
 from openai import BadRequestError, OpenAI
 from openai.types.responses import Response
 
-from integration.clients.conftest import BROKEN, SCRIPT, THINKER, Api
+from integration.clients.conftest import BROKEN, NANO, SCRIPT, THINKER, Api
 
 pytestmark = pytest.mark.servers
 
@@ -39,7 +39,13 @@ def test_one_that_fails_says_so(client: OpenAI) -> None:
     done = ended(client, client.responses.create(model=BROKEN, input="Hello", background=True))
     assert done.status == "failed"
     assert done.error is not None
-    assert done.error.code == "server_error"
+    assert (done.error.code, done.error.message) == ("server_error", "the script fails at token 2")
+    assert done.output_text, "as far as it came"
+    done = ended(client, client.responses.create(model=NANO, input="word " * 3000, background=True))
+    assert (done.status, done.output) == ("failed", [])
+    assert done.error is not None
+    assert done.error.code == "invalid_prompt"
+    assert "the model's context is 1024" in done.error.message
 
 
 @pytest.mark.parametrize("when", ["before its first token", "amid its answer"])

@@ -194,7 +194,7 @@ def test_errors_are_the_clients_exceptions(client: OpenAI) -> None:
     assert wrong.value.param == "temperature"
     with pytest.raises(BadRequestError) as long:
         client.chat.completions.create(model=NANO, messages=[{"role": "user", "content": "word " * 3000}])
-    assert long.value.code == "context_length_exceeded"
+    assert (long.value.code, long.value.param) == ("context_length_exceeded", "messages")
     with pytest.raises(InternalServerError):
         client.chat.completions.create(model=BROKEN, messages=HELLO)
     stream = client.chat.completions.create(model=BROKEN, messages=HELLO, stream=True)

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from openai import OpenAI
+from openai import BadRequestError, OpenAI
 from pydantic import BaseModel
 
 from integration.clients.conftest import NANO, SCRIPT, THINKER
@@ -66,6 +66,13 @@ class Person(BaseModel):
 def test_a_response_parsed_into_a_type(client: OpenAI) -> None:
     response = client.responses.parse(model=NANO, input="Write JSON with name Anna.", text_format=Person, temperature=0)
     assert isinstance(response.output_parsed, Person)
+
+
+def test_what_the_model_refuses_is_named_as_responses_name_it(client: OpenAI) -> None:
+    for stream in (False, True):
+        with pytest.raises(BadRequestError) as long:
+            client.responses.create(model=NANO, input="word " * 3000, stream=stream)
+        assert (long.value.code, long.value.param) == ("context_length_exceeded", "input")
 
 
 def test_a_limit_makes_it_incomplete(client: OpenAI) -> None:

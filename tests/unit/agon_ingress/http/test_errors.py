@@ -63,6 +63,12 @@ def test_a_workers_error_keeps_its_class_by_code(code: str, kind: type[errors.Ag
     assert (error.status, error.message, error.code) == (status, "why", code)
 
 
+def test_a_workers_error_names_the_field_as_the_client_does() -> None:
+    told = End("failed", 1, 0, 0, 0.0, "no", "invalid_request_error", "context_length_exceeded", "messages")
+    assert from_end(told).param == "messages"
+    assert from_end(told, {"messages": "input"}).param == "input"
+
+
 def test_a_workers_error_of_an_unknown_code_is_judged_by_its_type() -> None:
     assert from_end(end(message="x", kind="invalid_request_error", code="new_one")).status == 400
     assert from_end(end(message="x", kind="server_error", code="newer")).status == 500
