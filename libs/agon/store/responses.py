@@ -72,6 +72,19 @@ async def read(pool: Pool, tenant: str, response_id: str) -> ResponseRow | None:
     return None if row is None else row_of(row)
 
 
+async def some(pool: Pool, tenant: str, response_ids: Sequence[str]) -> Sequence[ResponseRow]:
+    """Those of these that are kept, in no order."""
+    rows = await pool.fetch(
+        f"""
+        SELECT {", ".join(COLUMNS)} FROM agon.responses
+        WHERE tenant = $1 AND response_id = ANY($2) AND forgotten_at IS NULL
+        """,
+        tenant,
+        response_ids,
+    )
+    return [row_of(row) for row in rows]
+
+
 async def chain(pool: Pool, tenant: str, response_id: str, most: int) -> Sequence[ResponseRow]:
     """A response and those that it goes on from, the oldest first. At most so many; where one is missing, the oldest
     that is left still says so by its `previous_id`."""

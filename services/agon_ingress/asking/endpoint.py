@@ -19,7 +19,7 @@ from agon_ingress.asking.telling import Head, Streamed, Whole
 from agon_ingress.bodies.policy import Asked
 from agon_ingress.bodies.receiving import receive
 from agon_ingress.house import House
-from agon_ingress.responses.items import Items
+from agon_ingress.responses.items import Item, Items
 from agon_ingress.settings import IngressSettings
 
 SCRIPT_HEADER, SCRIPT_KEY = "x-agon-script", "agon-script"
@@ -39,6 +39,8 @@ class Ask:
     began: datetime = field(default_factory=now)
     earlier: Items = ()
     """What was said before, where the request goes on from something that is kept."""
+    found: Mapping[str, Item] = field(default_factory=dict)
+    """Items that the request names instead of sending them, by their ids."""
 
     def name(self, index: int, count: int) -> str:
         """The id of one of the requests that an answer needs."""

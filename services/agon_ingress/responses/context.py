@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 
-from agon.errors import Conflict, InvalidRequest
+from agon.errors import Conflict, InvalidRequest, NotFound
 from agon.messages import GenerationCompleted, now
 from agon.messages.base import ID_REGEX
 from agon.store import conversations, requests, responses
 from agon.store.responses import ResponseRow
 from agon_ingress.house import House
 from agon_ingress.recorded import named, not_found, recorded
-from agon_ingress.responses.items import Item, Items, read_items
+from agon_ingress.responses.items import Item, Items, read_items, response_of
 from agon_ingress.responses.mapping import speech
 from agon_ingress.responses.state import begun, cancelled, ended, expired, items, told
 from agon_ingress.responses.types import Response
@@ -57,6 +57,20 @@ async def before(house: House, tenant: str, response_id: str) -> Items:
     if chain[0].previous_id is not None:
         raise _not_found(chain[0].previous_id)
     return await _said(house, chain)
+
+
+async def outputs(house: House, tenant: str, item_ids: Sequence[str]) -> Mapping[str, Item]:
+    """Items of kept responses' outputs, by their ids. Raises `NotFound` for one that is not there (any more), and
+    `Conflict` where its response has not ended."""
+    house.health.require("postgres")
+    wanted = {named for named in map(response_of, item_ids) if named is not None}
+    rows = await responses.some(house.pool, tenant, sorted(wanted))
+    ends = await _ends(house, tenant, rows)
+    found: dict[str, Item] = {item.id: item for row in rows for item in (await _ended(house, row, ends)).output}
+    for item_id in item_ids:
+        if item_id not in found:
+            raise NotFound(f"Item with id '{item_id[:80]}' not found: it is kept with its response.", param="input")
+    return found
 
 
 async def so_far(house: House, tenant: str, conversation_id: str) -> Items:
@@ -107,12 +121,17 @@ async def _said(house: House, rows: Sequence[ResponseRow]) -> Items:
     said: list[Items] = []
     ends = await _ends(house, rows[0].tenant, rows) if rows else {}
     for row in rows:
-        response = await _standing(house, row, ends)
-        if response.status in RUNNING:
-            raise Conflict(f"The response '{row.response_id}' has not ended yet.", code="response_in_progress")
+        response = await _ended(house, row, ends)
         before_it = await asked_with(house, row) if row.conversation_id is not None else read_items(row.items)
         said.append((*before_it, *response.output))
     return tuple(item for some in said for item in some)
+
+
+async def _ended(house: House, row: ResponseRow, ends: Mapping[str, GenerationCompleted]) -> Response:
+    response = await _standing(house, row, ends)
+    if response.status in RUNNING:
+        raise Conflict(f"The response '{row.response_id}' has not ended yet.", code="response_in_progress")
+    return response
 
 
 async def _ends(house: House, tenant: str, rows: Sequence[ResponseRow]) -> Mapping[str, GenerationCompleted]:

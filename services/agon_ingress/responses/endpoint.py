@@ -16,7 +16,7 @@ from agon_ingress.asking.mapping import able, command
 from agon_ingress.chat.endpoint import template_kwargs
 from agon_ingress.house import House
 from agon_ingress.recorded import not_found
-from agon_ingress.responses.context import before, so_far
+from agon_ingress.responses.context import before, outputs, so_far
 from agon_ingress.responses.events import ResponseStreamEvent
 from agon_ingress.responses.following import FollowedResponse
 from agon_ingress.responses.items import items_of, messages, write_items
@@ -28,7 +28,7 @@ from agon_ingress.responses.types import ConversationTold, ReasoningOptions, Res
 def _generations(asked: ResponseRequest, ask: Ask) -> Sequence[GenerationRequest]:
     functions = offered(asked)
     able(ask.card, "chat", functions)
-    told = messages(asked.instructions, (*ask.earlier, *items_of(asked.input, ask.head.id)))
+    told = messages(asked.instructions, (*ask.earlier, *items_of(asked.input, ask.head.id, ask.found)))
     check_calls(told, "input")
     effort = asked.reasoning.effort if asked.reasoning else None
     request = command(
@@ -83,7 +83,9 @@ def begun(asked: ResponseRequest, ask: Ask) -> Response:
 
 
 async def recall(asked: ResponseRequest, ask: Ask, house: House) -> Ask:
-    """What was said before: in the conversation, or up to the response that this goes on from."""
+    """What was said before: in the conversation, or up to the response that this goes on from; and what is named."""
+    if asked.references:
+        ask = replace(ask, found=await outputs(house, ask.tenant, asked.references))
     if asked.conversation_id is not None:
         return replace(ask, earlier=await so_far(house, ask.tenant, asked.conversation_id))
     if asked.previous_response_id is not None:
@@ -126,7 +128,7 @@ def row_of(asked: ResponseRequest, ask: Ask) -> ResponseRow:
         response_id=ask.head.id,
         model=asked.model,
         begun=begun(asked, ask).model_dump_json(by_alias=True),
-        items=write_items(items_of(asked.input, ask.head.id)),
+        items=write_items(items_of(asked.input, ask.head.id, ask.found)),
         previous_id=asked.previous_response_id,
         conversation_id=asked.conversation_id,
         background=asked.background,

@@ -1,7 +1,8 @@
 """Items of a conversation as they are kept and told, each with an id; and the chat that they are to a model. Pure."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 from pydantic import TypeAdapter
@@ -15,9 +16,11 @@ from agon_ingress.responses.types import (
     InputItem,
     InputMessage,
     InputReasoning,
+    InputReference,
     MessageItem,
     OutputText,
     ReasoningItem,
+    Sent,
 )
 
 
@@ -49,6 +52,7 @@ class CallOutputItem(Told):
 Item = AskedItem | MessageItem | ReasoningItem | CallItem | CallOutputItem
 Items = tuple[Item, ...]
 _ITEMS: TypeAdapter[Items] = TypeAdapter(Items)
+_OUTPUT = re.compile(r"(?:msg|rs|fc)_([A-Za-z0-9_-]+)_\d{1,4}")
 
 
 def read_items(text: str) -> Items:
@@ -60,14 +64,29 @@ def write_items(items: Items) -> str:
     return _ITEMS.dump_json(items).decode()
 
 
-def items_of(given: str | Sequence[InputItem], owner: str) -> Items:
-    """What a client sent, as items. Their ids follow from their owner's and their place."""
+def named(response_id: str, index: int) -> str:
+    """The id, behind its prefix, of an item of a response's output: it says where the item is found again."""
+    return f"{response_id.removeprefix('resp_')}_{index}"
+
+
+def response_of(item_id: str) -> str | None:
+    """The response that an item is in the output of; None for what is no such id."""
+    found = _OUTPUT.fullmatch(item_id)
+    return None if found is None else f"resp_{found[1]}"
+
+
+def items_of(given: str | Sequence[InputItem], owner: str, found: Mapping[str, Item] = {}) -> Items:
+    """What a client sent, as items. Their ids follow from their owner's and their place; those that it only names are
+    in `found`."""
     if isinstance(given, str):
         given = (InputMessage(role="user", content=given),)
-    return tuple(_item(item, owner, index) for index, item in enumerate(given))
+    return tuple(
+        found[item.id] if isinstance(item, InputReference) else _item(item, owner, index)
+        for index, item in enumerate(given)
+    )
 
 
-def _item(item: InputItem, owner: str, index: int) -> Item:
+def _item(item: Sent, owner: str, index: int) -> Item:
     name = hashlib.blake2b(f"{owner}/in/{index}".encode(), digest_size=16).hexdigest()
     match item:
         case InputMessage(role="assistant"):

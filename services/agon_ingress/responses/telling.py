@@ -1,6 +1,5 @@
 """A response, whole or as a stream: one machine makes both, so that its last event has what a whole answer says."""
 
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 
 from agon.dialects import Arguments, Call, Piece, Reasoning, Text, call_id
@@ -23,6 +22,7 @@ from agon_ingress.responses.events import (
     TextDeltaEvent,
     TextDoneEvent,
 )
+from agon_ingress.responses.items import named
 from agon_ingress.responses.types import (
     CallItem,
     ErrorCode,
@@ -158,8 +158,7 @@ class ResponseMachine:
 
     def _begin_item(self, kind: type[OutputItem], call: str = "", name: str = "") -> Iterator[ResponseEvent]:
         index = len(self._items)
-        digest = hashlib.blake2b(f"{self.response.id}/{index}".encode(), digest_size=16).hexdigest()
-        item_id = f"{_PREFIXES[kind]}_{digest}"
+        item_id = f"{_PREFIXES[kind]}_{named(self.response.id, index)}"
         if kind is CallItem:
             item: OutputItem = CallItem(id=item_id, call_id=call, name=name, arguments="", status="in_progress")
         else:

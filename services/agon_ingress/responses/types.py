@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
-from agon.errors import InvalidRequest
+from agon.errors import InvalidRequest, UnsupportedParameter
 from agon.messages.base import ModelName
 from agon.messages.tools import FunctionName
 from agon_ingress.bodies.openai_types import Metadata, ServiceTier, Told, TopP, absent
@@ -61,9 +61,24 @@ class InputReasoning(Asked):
     type: Literal["reasoning"]
 
 
+class InputReference(Asked):
+    """An item of a kept response's output, by its id, instead of the item itself."""
+
+    type: Literal["item_reference"] | None = None
+    id: Annotated[str, Field(min_length=1, max_length=128)]
+
+
+Sent = InputMessage | InputCall | InputCallOutput | InputReasoning
+"""An item as it is."""
+
+
 def _kind(item: Any) -> str:
-    """A message may come without its type."""
-    kind = item.get("type", "message") if isinstance(item, Mapping) else getattr(item, "type", "message")
+    """A message may come without its type, and so may a reference."""
+    if not isinstance(item, Mapping):
+        return getattr(item, "type", None) or "item_reference"
+    kind = item.get("type")
+    if kind is None:
+        return "item_reference" if "id" in item and "role" not in item else "message"
     return kind if isinstance(kind, str) else "message"
 
 
@@ -71,18 +86,22 @@ InputItem = Annotated[
     Annotated[InputMessage, Tag("message")]
     | Annotated[InputCall, Tag("function_call")]
     | Annotated[InputCallOutput, Tag("function_call_output")]
-    | Annotated[InputReasoning, Tag("reasoning")],
+    | Annotated[InputReasoning, Tag("reasoning")]
+    | Annotated[InputReference, Tag("item_reference")],
     Discriminator(_kind),
 ]
 ITEMS = ("message", "function_call", "function_call_output", "reasoning")
 
 
-def refuse_other_items(raw: Any, where: str) -> None:
+def refuse_other_items(raw: Any, where: str, known: tuple[str, ...] = ITEMS) -> None:
     """Raise `UnsupportedParameter` for an item, or a part of one, of another type than these."""
-    refuse_other_types(raw, where, ITEMS)
+    refuse_other_types(raw, where, known)
     for place, item in objects(raw, where):
         if item.get("type") == "reasoning":
             continue  # as it was told, with whatever it holds: none of it is told to the model
+        if _kind(item) not in known:
+            told = f"{place}: items are taken as they are here, not by their ids."
+            raise UnsupportedParameter(told, param=place)
         for name in ("content", "output"):
             refuse_other_types(item.get(name), f"{place}.{name}", ("input_text", "output_text", "text", "refusal"))
 
@@ -249,7 +268,7 @@ class ResponseRequest(Asked):
             told = "input: Field required, unless `previous_response_id` or `conversation` is given"
             code = "missing_required_parameter" if given is None else "empty_array"
             raise InvalidRequest(told, param="input", code=code)
-        refuse_other_items(given, "input")
+        refuse_other_items(given, "input", (*ITEMS, "item_reference"))
         refuse_other_types(raw.get("tools"), "tools", ("function",))
 
     @classmethod
@@ -259,6 +278,11 @@ class ResponseRequest(Asked):
     @property
     def conversation_id(self) -> str | None:
         return self.conversation.id if isinstance(self.conversation, ConversationName) else self.conversation
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """The ids of items that are only named."""
+        return tuple(item.id for item in self.input if isinstance(item, InputReference))
 
     @property
     def logprobs(self) -> bool:

@@ -153,9 +153,11 @@ async def test_an_id_of_another_tenant_is_not_found_on_any_route(tenants: Tenant
 
 
 async def test_what_an_id_within_a_request_names_must_be_one_s_own(tenants: Tenants) -> None:
+    item = f"msg_{tenants.made['response_id'].removeprefix('resp_')}_0"
     for path, body in (
         ("/v1/responses", {"model": MODEL, "input": "x", "previous_response_id": tenants.made["response_id"]}),
         ("/v1/responses", {"model": MODEL, "input": "x", "conversation": tenants.made["conversation_id"]}),
+        ("/v1/responses", {"model": MODEL, "input": [{"type": "item_reference", "id": item}]}),
         (
             "/v1/batches",
             {

@@ -66,6 +66,30 @@ def test_a_tool_loop_sends_only_what_the_tool_said(client: OpenAI) -> None:
     assert kinds == ["message", "function_call", "function_call_output"]
 
 
+def test_what_was_said_can_be_named_instead_of_being_sent_again(client: OpenAI) -> None:
+    """As the AI SDK does with what it has of a response that was kept."""
+    first = client.responses.create(model=THINKER, input="Weather?", tools=[WEATHER], tool_choice="required")
+    assert [item.type for item in first.output] == ["reasoning", "function_call"]
+    call: Any = first.output[1]
+    named: list[Any] = [{"type": "item_reference", "id": item.id} for item in first.output]
+    asked: Any = {"role": "user", "content": "Weather?"}
+    said: Any = {"type": "function_call_output", "call_id": call.call_id, "output": "sunny"}
+    last = client.responses.create(model=THINKER, input=[asked, *named, said], tools=[WEATHER], tool_choice="none")
+    whole = client.responses.create(
+        model=THINKER, input=[asked, call.to_dict(), said], tools=[WEATHER], tool_choice="none"
+    )
+    assert (last.usage, last.output_text) == (whole.usage, whole.output_text)
+    kinds = [item.type for item in client.responses.input_items.list(last.id, order="asc")]
+    assert kinds == ["message", "reasoning", "function_call", "function_call_output"]
+    client.responses.delete(first.id)
+    with pytest.raises(NotFoundError) as gone:
+        client.responses.create(model=THINKER, input=[asked, {"id": first.output[0].id}])  # type: ignore[list-item]
+    assert gone.value.param == "input"
+    with pytest.raises(BadRequestError) as wrong:
+        client.conversations.create(items=[{"id": first.output[0].id}])  # type: ignore[list-item]
+    assert (wrong.value.code, wrong.value.param) == ("unsupported_parameter", "items[0]")
+
+
 def test_its_input_items_are_listed_page_by_page(client: OpenAI) -> None:
     first = client.responses.create(model=SCRIPT, input="Hello")
     second = client.responses.create(
