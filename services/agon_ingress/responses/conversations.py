@@ -16,8 +16,8 @@ from agon_ingress.bodies.receiving import receive, takes, tenant_of
 from agon_ingress.house import House
 from agon_ingress.recorded import named, not_found
 from agon_ingress.responses.context import MOST_ENTRIES, placed
+from agon_ingress.responses.input_types import InputItem, refuse_other_items, with_refusals_said
 from agon_ingress.responses.items import Item, Items, items_of
-from agon_ingress.responses.types import InputItem, refuse_other_items, with_refusals_said
 
 router = APIRouter(prefix="/v1/conversations", tags=["conversations"])
 

@@ -9,18 +9,20 @@ from pydantic import TypeAdapter
 
 from agon.messages import ChatMessage, ToolCall, tools
 from agon_ingress.bodies.openai_types import Told
-from agon_ingress.responses.types import (
-    CallItem,
+from agon_ingress.responses.input_types import (
     InputCall,
     InputCallOutput,
     InputItem,
     InputMessage,
     InputReasoning,
     InputReference,
+    Sent,
+)
+from agon_ingress.responses.types import (
+    CallItem,
     MessageItem,
     OutputText,
     ReasoningItem,
-    Sent,
 )
 
 

@@ -3,119 +3,25 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from agon.errors import InvalidRequest, UnsupportedParameter
+from agon.errors import InvalidRequest
 from agon.messages.base import ModelName
 from agon.messages.tools import FunctionName
 from agon_ingress.bodies.openai_types import Metadata, ServiceTier, Told, TopP, absent
-from agon_ingress.bodies.policy import Accepted, Asked, Refused, objects, refusals_as_text, refuse_other_types
+from agon_ingress.bodies.policy import Accepted, Asked, Refused, refuse_other_types
 from agon_ingress.chat.types import Effort
+from agon_ingress.responses.input_types import (
+    ITEMS,
+    InputItem,
+    InputReference,
+    refuse_other_items,
+    with_refusals_said,
+)
 
 Status = Literal["in_progress", "completed", "incomplete", "failed", "queued", "cancelled"]
 ItemStatus = Literal["in_progress", "completed", "incomplete"]
 LOGPROBS = "message.output_text.logprobs"
-
-
-class InputText(Asked):
-    """A piece of a message, of the user's or of an earlier answer."""
-
-    type: Literal["input_text", "output_text", "text"]
-    text: str
-
-
-class InputMessage(Asked):
-    """One turn; also an earlier answer's message, as it was told."""
-
-    type: Literal["message"] = "message"
-    role: Literal["user", "assistant", "system", "developer"]
-    content: str | tuple[InputText, ...]
-
-    def text(self) -> str:
-        return self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
-
-
-class InputCall(Asked):
-    """A call that an earlier answer made."""
-
-    type: Literal["function_call"]
-    call_id: Annotated[str, Field(min_length=1, max_length=128)]
-    name: Annotated[str, Field(min_length=1, max_length=128)]
-    arguments: str
-
-
-class InputCallOutput(Asked):
-    """What the tool said."""
-
-    type: Literal["function_call_output"]
-    call_id: Annotated[str, Field(min_length=1, max_length=128)]
-    output: str | tuple[InputText, ...]
-
-    def text(self) -> str:
-        return self.output if isinstance(self.output, str) else "".join(part.text for part in self.output)
-
-
-class InputReasoning(Asked):
-    """What an earlier answer thought: taken, and not told to the model again."""
-
-    type: Literal["reasoning"]
-
-
-class InputReference(Asked):
-    """An item of a kept response's output, by its id, instead of the item itself."""
-
-    type: Literal["item_reference"] | None = None
-    id: Annotated[str, Field(min_length=1, max_length=128)]
-
-
-Sent = InputMessage | InputCall | InputCallOutput | InputReasoning
-"""An item as it is."""
-
-
-def _kind(item: Any) -> str:
-    """A message may come without its type, and so may a reference."""
-    if not isinstance(item, Mapping):
-        return getattr(item, "type", None) or "item_reference"
-    kind = item.get("type")
-    if kind is None:
-        return "item_reference" if "id" in item and "role" not in item else "message"
-    return kind if isinstance(kind, str) else "message"
-
-
-InputItem = Annotated[
-    Annotated[InputMessage, Tag("message")]
-    | Annotated[InputCall, Tag("function_call")]
-    | Annotated[InputCallOutput, Tag("function_call_output")]
-    | Annotated[InputReasoning, Tag("reasoning")]
-    | Annotated[InputReference, Tag("item_reference")],
-    Discriminator(_kind),
-]
-ITEMS = ("message", "function_call", "function_call_output", "reasoning")
-
-
-def refuse_other_items(raw: Any, where: str, known: tuple[str, ...] = ITEMS) -> None:
-    """Raise `UnsupportedParameter` for an item, or a part of one, of another type than these."""
-    refuse_other_types(raw, where, known)
-    for place, item in objects(raw, where):
-        if item.get("type") == "reasoning":
-            continue  # as it was told, with whatever it holds: none of it is told to the model
-        if _kind(item) not in known:
-            told = f"{place}: items are taken as they are here, not by their ids."
-            raise UnsupportedParameter(told, param=place)
-        for name in ("content", "output"):
-            refuse_other_types(item.get(name), f"{place}.{name}", ("input_text", "output_text", "text", "refusal"))
-
-
-def with_refusals_said(raw: Any) -> Any:
-    """Items in which a refusal is what was said."""
-    if not isinstance(raw, list):
-        return raw
-    return [
-        {**item, "content": refusals_as_text(item["content"], "output_text")}
-        if isinstance(item, dict) and isinstance(item.get("content"), list)
-        else item
-        for item in raw
-    ]
 
 
 class FunctionTool(Told):
