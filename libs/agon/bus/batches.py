@@ -21,7 +21,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 from pydantic import ValidationError
 
-from agon.bus.clients import Record, servers
+from agon.bus.clients import Record, commit, servers
 from agon.bus.dead_letters import DeadLetters
 from agon.errors import Fenced, InvalidRequest, SetupError
 from agon.messages import Message
@@ -39,7 +39,7 @@ _POLL_MS = 500
 # A broker is asked for one answer at a time. One that waits for partitions in which nothing happens keeps all others
 # waiting, so it must not wait long.
 _GATHER_MS = 50
-_COMMIT_EVERY = 1.0
+_COMMIT_EVERY, _COMMIT_TIMEOUT = 1.0, 2.0
 _BACK_OFF = (0.05, 5.0)  # seconds: the first pause, and the longest
 _CALL_TIMEOUT = 10.0
 
@@ -377,8 +377,9 @@ class BatchConsumer(ConsumerRebalanceListener, Generic[T]):  # type: ignore[misc
         self._committed = time.monotonic()
         ours = self._consumer.assignment()
         try:
-            async with asyncio.timeout(2.0):
-                await self._consumer.commit({where: at for where, at in self._position.items() if where in ours})
+            await commit(
+                self._consumer, {where: at for where, at in self._position.items() if where in ours}, _COMMIT_TIMEOUT
+            )
         except (CommitFailedError, IllegalStateError, KafkaError, TimeoutError) as error:
             _log.debug("offsets are not committed to Kafka: %r", error)
 

@@ -2,11 +2,11 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Protocol
+from typing import Any, Protocol
 
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from agon.errors import SetupError
@@ -15,6 +15,7 @@ from agon.settings import MIB, Settings
 # A dead letter carries its record plus the reason, and a completion its text plus the rest.
 _ENVELOPE = MIB
 _STOP_TIMEOUT = 5.0
+_SHIELDED = "_do_commit_offsets"
 
 
 class Record(Protocol):
@@ -72,6 +73,27 @@ async def started_producer(settings: Settings, batch_bytes: int = 16 * 1024) -> 
                 await producer.stop()
         except (KafkaError, TimeoutError) as error:
             logging.getLogger(__name__).warning("the producer was not flushed: %r", error)
+
+
+async def commit(consumer: AIOKafkaConsumer, marks: Mapping[TopicPartition, Any], patience: float) -> None:
+    """Commit these offsets within `patience` seconds. Raises `TimeoutError` and aiokafka's errors.
+
+    aiokafka shields the request that it has sent. One that fails after we have left would be told as an error of ours,
+    with a traceback, by each service whenever Kafka stalls.
+    """
+    try:
+        async with asyncio.timeout(patience):
+            await consumer.commit(marks)
+    except TimeoutError:
+        for task in asyncio.all_tasks():
+            if getattr(task.get_coro(), "__name__", "") == _SHIELDED:
+                task.add_done_callback(_hear)
+        raise
+
+
+def _hear(task: "asyncio.Task[Any]") -> None:
+    if not task.cancelled():
+        task.exception()
 
 
 def largest_send(settings: Settings) -> int:

@@ -10,7 +10,7 @@ from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 from faststream.kafka import KafkaBroker
 
 from agon.bus.broker import subscribe
-from agon.bus.clients import Record
+from agon.bus.clients import Record, commit
 from agon.bus.in_flight import Delivery, InFlight
 from agon.settings import MIB, Settings
 
@@ -102,8 +102,7 @@ class Subscription(ConsumerRebalanceListener):  # type: ignore[misc]
             if not marks:
                 return
             try:
-                async with asyncio.timeout(self._timeout):
-                    await consumer.commit(marks)
+                await commit(consumer, marks, self._timeout)
             except (CommitFailedError, IllegalStateError):
                 _log.debug("the partitions of %s have moved; somebody else commits them", self.topic)
             except (KafkaError, TimeoutError) as error:
