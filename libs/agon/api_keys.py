@@ -18,6 +18,14 @@ from agon.errors import Forbidden
 _TEXT = re.compile(r"sk-agon-([0-9a-f]{16})_[A-Za-z0-9_-]{43}")
 _ENDPOINT = re.compile(r"/(?:v1/)?([a-z_]+)")
 
+ENDPOINTS = frozenset(
+    {
+        "arena", "batches", "chat", "completions", "conversations", "embeddings", "files", "fine_tuning", "models",
+        "moderations", "responses", "uploads",
+    }
+)  # fmt: skip
+"""What a key can be for, as `endpoint_of` names it."""
+
 State = Literal["active", "expired", "revoked"]
 
 

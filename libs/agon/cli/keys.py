@@ -102,7 +102,7 @@ def create(
       export AGON_API_KEY=$(agon keys create laptop)
       agon keys create ci --tenant team-a --endpoint chat --model nano-6m --budget-tokens 100000 --expires-in 30d
     """
-    from agon.api_keys import ApiKey, keyed_hash, mint
+    from agon.api_keys import ENDPOINTS, ApiKey, keyed_hash, mint
     from agon.errors import SetupError
     from agon.messages import now
     from agon.messages.base import ID_REGEX
@@ -112,9 +112,9 @@ def create(
         raise SetupError("a key's name must be 1 to 100 characters that can be printed, such as laptop")
     if not ID_REGEX.fullmatch(tenant):
         raise SetupError(f"the tenant `{tenant[:80]}` must be 1 to 64 of A-Z a-z 0-9 _ -")
-    wrong = [endpoint for endpoint in endpoints if re.fullmatch("[a-z_]+", endpoint) is None]
+    wrong = [endpoint for endpoint in endpoints if endpoint not in ENDPOINTS]
     if wrong:
-        raise SetupError(f"`{wrong[0][:80]}` is no endpoint: give the first word of its path behind /v1/, such as chat")
+        raise SetupError(f"`{wrong[0][:80]}` is no endpoint; these are: {', '.join(sorted(ENDPOINTS))}")
     secret = _secret(data)
     key_id, text = mint()
     made = ApiKey(

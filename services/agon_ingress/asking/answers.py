@@ -76,9 +76,11 @@ class Answer(Response):
             await self._stop(scope, receive, send)
             raise
         except Exception as error:
+            told = from_exception(error)
             if not self._begun:
-                raise
-            await self._break_off(send, from_exception(error))
+                told.headers = {**self._order.headers, **(told.headers or {})}
+                raise told from None
+            await self._break_off(send, told)
         finally:
             self._settle()
 

@@ -97,6 +97,7 @@ def test_a_revoked_key_stays_revoked_and_can_not_be_rotated(agon: Agon) -> None:
         (("create", ""), "name"),
         (("create", "x", "--tenant", "a b"), "tenant"),
         (("create", "x", "--endpoint", "/v1/chat"), "no endpoint"),
+        (("create", "x", "--endpoint", "completion"), "these are: arena, batches, chat, completions"),
         (("create", "x", "--expires-in", "soon"), "no duration"),
         (("create", "x", "--concurrency", "0"), "neither a whole number"),
     ],

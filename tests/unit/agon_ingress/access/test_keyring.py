@@ -5,11 +5,14 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from fastapi.routing import APIRoute
 
-from agon.api_keys import ApiKey, keyed_hash, mint, remint
+from agon.api_keys import ENDPOINTS, ApiKey, endpoint_of, keyed_hash, mint, remint
 from agon.errors import Forbidden, Unauthorized, Unavailable
 from agon.messages import now
+from agon_ingress.access.callers import FOR_ALL
 from agon_ingress.access.keyring import Keyring
+from agon_ingress.app import ROUTERS
 from unit.agon_ingress.offline import BODIES, offline, post
 
 SECRET = "of the server"
@@ -129,3 +132,8 @@ async def test_an_arena_that_is_public_asks_no_voter_for_a_key() -> None:
     assert (await post(app, "/arena/battles", b"{")).status == 400
     assert (await post(app, "/arena/battles", b"{", authorization="Bearer wrong")).status == 401
     assert (await post(app, PATH, b"{")).status == 401
+
+
+def test_a_key_can_be_for_every_place_that_asks_for_one_and_for_no_other() -> None:
+    paths = {route.path for router in ROUTERS for route in router.routes if isinstance(route, APIRoute)}
+    assert {endpoint_of(path) for path in paths - FOR_ALL} == ENDPOINTS

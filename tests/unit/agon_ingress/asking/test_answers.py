@@ -32,7 +32,7 @@ class Answering:
         self.worker = asyncio.Event()
         self.abandoned: list[GenerationRequest] = []
         self.sent: list[dict[str, Any]] = []
-        order = Order([REQUEST], None, {}, now() + timedelta(seconds=30), keeping=keeping)
+        order = Order([REQUEST], None, {"x-told": "yes"}, now() + timedelta(seconds=30), keeping=keeping)
         house: Any = SimpleNamespace(submit=self._submit, settings=IngressSettings())
         self._answer = WholeAnswer(house, order, lambda: WholeChat(Head("c1", 1, "m", "fp"), Speech(), 1))
 
@@ -84,9 +84,10 @@ async def test_what_cannot_be_kept_is_an_error_and_its_engine_stops() -> None:
         raise NotFound("No conversation found.")
 
     answering = Answering(keep())
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFound) as caught:
         await answering.run()
     assert (answering.sent, answering.abandoned) == ([], [REQUEST])
+    assert caught.value.headers == {"x-told": "yes"}, "such as what is left of the key's limits"
 
 
 async def test_a_request_that_cannot_be_sent_is_not_kept_either() -> None:
