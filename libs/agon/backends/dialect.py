@@ -21,7 +21,7 @@ _PASSED_ON_UNLESS_EMPTY = (
     "frequency_penalty",
 )
 # What would come back in another way than as the text of a stream.
-_REFUSED = ("tools", "best_of", "echo", "prompt_logprobs")
+_REFUSED = ("tools", "best_of", "echo", "prompt_logprobs", "truncate")
 
 
 def as_openai(request: GenerationRequest, name: str) -> tuple[str, dict[str, Any]]:

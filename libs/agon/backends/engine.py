@@ -218,9 +218,8 @@ def _prompt(asked: GenerationRequest) -> Prompt:
         return asked.prompt or ""
     offered = () if asked.tool_choice == "none" else asked.tools or ()
     tools = tuple(tool.model_dump(mode="json", exclude_none=True) for tool in offered)
-    return Conversation(
-        [_message(message) for message in asked.messages or ()], tools, asked.chat_template_kwargs or {}
-    )
+    messages = [_message(message) for message in asked.messages or ()]
+    return Conversation(messages, tools, asked.chat_template_kwargs or {}, asked.truncate, asked.limit)
 
 
 def _message(message: ChatMessage) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from agon.backends.base import Admitted, Event, Failed, Finished, Job, Load, Scored, Tokens, refuse
 from agon.backends.script import SAME, Options, inputs, pieces, token_id, until_stop, words
 from agon.engine.events import Alternative, TokenLogprob
+from agon.engine.turns import room_for_prompt, without_oldest
 from agon.errors import (
     AgonError,
     Cancelled,
@@ -28,7 +29,7 @@ from agon.errors import (
     SetupError,
     UnsupportedParameter,
 )
-from agon.messages import GenerationRequest, ModelCard, now
+from agon.messages import ChatMessage, GenerationRequest, ModelCard, now
 from agon.messages.formats import GrammarFormat, RegexFormat
 
 _REFUSED = ("best_of", "stop_token_ids", "min_tokens")
@@ -151,7 +152,7 @@ class ScriptedBackend:
                 self._waiting[key] = entry
 
     def _start(self, job: Job, events: list[Event]) -> None:
-        request = job.request
+        request = _shortened(job.request, self._options.context)
         prompt_tokens = sum(len(pieces(text)) for text in inputs(request))
         try:
             if request.kind == "embedding":
@@ -220,6 +221,19 @@ class ScriptedBackend:
         else:
             del self._running[run.key]
             events.append(Finished(run.key, run.prompt_tokens, run.completed))
+
+
+def _shortened(request: GenerationRequest, context: int) -> GenerationRequest:
+    """With as many of its newest turns as fit, where that is wanted."""
+    if not (request.truncate and request.messages):
+        return request
+    most = room_for_prompt(context, request.limit)
+
+    def fits(messages: Sequence[ChatMessage]) -> bool:
+        return sum(len(pieces(message.text())) for message in messages) <= most
+
+    messages = without_oldest(request.messages, lambda message: message.role, fits)
+    return request.model_copy(update={"messages": tuple(messages)})
 
 
 def _choice(options: Options, request: GenerationRequest, index: int, room: int, position: int) -> _Choice:

@@ -21,6 +21,9 @@ class Conversation:
     messages: Chat
     tools: Sequence[Mapping[str, Any]] = ()
     template_kwargs: Mapping[str, Any] = field(default_factory=dict)
+    truncate: bool = False
+    """Leave out the oldest turns where the whole does not fit, with `spare` tokens for the answer."""
+    spare: int | None = None
 
 
 Prompt = str | Sequence[int] | Chat | Conversation

@@ -2,14 +2,16 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from jinja2 import TemplateError
 
 from agon.engine.params import Conversation, Prompt, characters
+from agon.engine.turns import room_for_prompt, without_oldest
 from agon.errors import ContextTooLong, InvalidRequest, SetupError
 
 _BYTE_TOKEN = re.compile(r"<0x([0-9A-Fa-f]{2})>")
@@ -89,7 +91,7 @@ class Tokenizer:
             self._check_length({"prompt": prompt}, room)
             return list(self.hf.encode(prompt))
         if isinstance(prompt, Conversation):
-            chat = prompt
+            chat = self._shortened(prompt, room) if prompt.truncate else prompt
         else:
             if len(prompt) > room and isinstance(prompt[0], int):
                 raise too_long(len(prompt), room, "prompt")
@@ -106,6 +108,19 @@ class Tokenizer:
             {"messages": chat.messages, "tools": chat.tools, "chat_template_kwargs": chat.template_kwargs}, room
         )
         return self._encode_chat(chat)
+
+    def _shortened(self, chat: Conversation, room: int) -> Conversation:
+        """The conversation with as many of its newest turns as fit."""
+        most = room_for_prompt(room, chat.spare)
+
+        def fits(messages: Sequence[Mapping[str, Any]]) -> bool:
+            try:
+                return len(self.encode(replace(chat, messages=messages, truncate=False), room)) <= most
+            except ContextTooLong:
+                return False
+
+        messages = without_oldest(chat.messages, lambda message: str(message.get("role")), fits)
+        return replace(chat, messages=messages)
 
     def _check_length(self, texts: Mapping[str, Any], room: int) -> None:
         """Refuse what cannot fit however it is cut, before it is: cutting megabytes takes seconds."""

@@ -104,6 +104,8 @@ class GenerationRequest(Sampling):
     """False: at most one call."""
     chat_template_kwargs: dict[str, Any] | None = None
     """Further variables of the model's chat template, such as `enable_thinking`."""
+    truncate: bool = False
+    """Only of a chat: leave out its oldest turns where it does not fit the model's context."""
     prompt: str | tuple[TokenId, ...] | None = None
     """Text (control tokens in it are control tokens) or token ids."""
     inputs: Annotated[tuple[str | tuple[TokenId, ...], ...], Field(min_length=1, max_length=256)] | None = None
@@ -164,8 +166,8 @@ class GenerationRequest(Sampling):
         if self.kind != "embedding" and (self.inputs is not None or self.dimensions is not None):
             raise ValueError("`inputs` and `dimensions` are for embeddings")
         calling(self.tools, self.tool_choice, self.parallel_tool_calls)
-        if self.kind != "chat" and (self.tools or self.chat_template_kwargs):
-            raise ValueError("`tools` and `chat_template_kwargs` are for a chat")
+        if self.kind != "chat" and (self.tools or self.chat_template_kwargs or self.truncate):
+            raise ValueError("`tools`, `chat_template_kwargs` and `truncate` are for a chat")
         if (self.echo or self.max_tokens == 0) and self.kind != "completion":
             raise ValueError("`echo` and a max_tokens of 0 are for kind completion")
         if None not in (both := (self.max_tokens, self.max_completion_tokens)) and len(set(both)) > 1:

@@ -40,6 +40,7 @@ def _generations(asked: ResponseRequest, ask: Ask) -> Sequence[GenerationRequest
         tool_choice=chosen(asked),
         parallel_tool_calls=asked.parallel_tool_calls,
         chat_template_kwargs=template_kwargs(effort, asked.chat_template_kwargs),
+        truncate=asked.truncation == "auto",
         response_format=form(asked),
         max_completion_tokens=asked.max_output_tokens,
         temperature=asked.temperature,

@@ -135,8 +135,8 @@ class ResponseRequest(Asked):
     """Requests with the same key go to the same worker, which has their common beginning cached."""
     stream: bool = False
     stream_options: ResponseStreamOptions | None = None
-    truncation: Literal["disabled"] = "disabled"
-    """What does not fit the model's context is refused."""
+    truncation: Literal["auto", "disabled"] = "disabled"
+    """What does not fit the model's context is refused, or with `auto` goes on without its oldest turns."""
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
     chat_template_kwargs: dict[str, Any] | None = None
     """Further variables of the model's chat template."""

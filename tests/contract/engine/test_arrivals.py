@@ -105,6 +105,19 @@ def test_what_cannot_fit_however_it_is_cut_is_refused_before_it_is(
     assert end.error.param == param
 
 
+def test_a_conversation_that_does_not_fit_goes_on_without_its_oldest_turns_where_that_is_wanted() -> None:
+    encode, room = make_engine().tokenizer.encode, 256
+    head, last = {"role": "system", "content": "be short"}, {"role": "user", "content": "hi"}
+    old = [{"role": role, "content": "hello there " * 4} for _ in range(40) for role in ("user", "assistant")]
+    with pytest.raises(ContextTooLong):
+        encode(Conversation([head, *old, *old, *old, last]), room)
+    kept = [encode(Conversation([head, *old[80 - 2 * turns :], last]), room) for turns in range(4)]
+    spare = room - len(kept[2])
+    assert encode(Conversation([head, *old, last], truncate=True, spare=spare), room) == kept[2]
+    assert encode(Conversation([head, *old, last], truncate=True, spare=spare + 1), room) == kept[1]
+    assert encode(Conversation([head, last], truncate=True), room) == kept[0]
+
+
 def test_many_texts_at_once_are_each_answered_as_their_tokens_are() -> None:
     engine = make_engine()
     texts = [f"hello there, how are you number {index}?" for index in range(70)]

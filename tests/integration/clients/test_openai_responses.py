@@ -75,6 +75,23 @@ def test_what_the_model_refuses_is_named_as_responses_name_it(client: OpenAI) ->
         assert (long.value.code, long.value.param) == ("context_length_exceeded", "input")
 
 
+def test_a_conversation_that_does_not_fit_goes_on_without_its_oldest_turns_if_it_may(client: OpenAI) -> None:
+    turns: list[Any] = [
+        {"role": role, "content": f"Spell plant, for the {n}th time, and then again."}
+        for n in range(60)
+        for role in ("user", "assistant")
+    ]
+    last: Any = {"role": "user", "content": "Hello!"}
+    with pytest.raises(BadRequestError):
+        client.responses.create(model=NANO, input=[*turns, last], truncation="disabled")
+    response = client.responses.create(
+        model=NANO, input=[*turns, last], instructions="Be short.", truncation="auto", max_output_tokens=50
+    )
+    assert response.truncation == "auto"
+    assert response.usage is not None
+    assert 700 < response.usage.input_tokens <= 1024 - 50
+
+
 def test_a_limit_makes_it_incomplete(client: OpenAI) -> None:
     response = client.responses.create(model=NANO, input="Tell me a story.", max_output_tokens=3)
     assert response.status == "incomplete"
