@@ -1,8 +1,10 @@
 """Fine-tuned adapters over HTTP: loaded while the worker runs, in one batch with their base, dropped in the middle."""
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,7 @@ from agon.settings import Settings
 from contract.engine.adapters import make_adapter
 from contract.engine.tiny import make_hf_model, make_hf_tokenizer
 from support import forked
+from support.dying import at_tokens
 from support.forked import Forked
 from support.workers import Client, Place, WorkerProcess, client_of, eventually, new_place
 
@@ -83,14 +86,13 @@ class Stack:
 
         return await eventually(f"{models} are listed", there, 120)  # type: ignore[no-any-return]
 
-    async def ask(self, model: str, begun: asyncio.Event) -> str:
+    async def ask(self, model: str) -> str:
         said = ""
         stream = await self.http.chat.completions.create(
             model=model, messages=MESSAGES, seed=7, max_tokens=TOKENS, stream=True, extra_body={"ignore_eos": True}
         )  # type: ignore[call-overload]
         async for chunk in stream:
             said += "".join(choice.delta.content or "" for choice in chunk.choices)
-            begun.set()
         return said
 
 
@@ -104,7 +106,14 @@ async def running(place: Place, database_url: str, folder: Path) -> AsyncIterato
     await topic_admin.apply(place.kafka_url, place.topics.prefix)
     port = free_port()
     ingress = start_ingress(place, port, database_url)
-    worker = WorkerProcess(place, "w1", [f"{BASE}={folder},dtype=float64"])
+    # While it stands still it is alive.
+    worker = WorkerProcess(
+        place,
+        "w1",
+        [f"{BASE}={folder},dtype=float64"],
+        before=partial(at_tokens, signal.SIGSTOP, 3, 5),
+        AGON_WORKER_TTL="60",
+    )
     http = AsyncOpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key="none", max_retries=8)
     try:
         async with client_of(place) as client:
@@ -114,7 +123,7 @@ async def running(place: Place, database_url: str, folder: Path) -> AsyncIterato
         await http.close()
         worker.kill()
         ingress.kill()
-        ingress.wait(10)
+        ingress.wait(60)
 
 
 @pytest.fixture
@@ -142,28 +151,21 @@ async def test_a_base_and_two_adapters_share_a_batch_and_one_is_dropped_while_it
         assert told.startswith("0: "), told
         assert await stack.listed(BASE, POET, BARD) == {BASE: None, POET: BASE, BARD: BASE}
 
-        begun = {name: asyncio.Event() for name in folders}
-        asked = {name: asyncio.create_task(stack.ask(name, begun[name])) for name in folders}
-        await asyncio.wait_for(asyncio.gather(*(event.wait() for event in begun.values())), 60)
-
-        async def together() -> bool:
-            (state,) = await stack.client.alive()
-            return state.models[BASE].running == 3
-
-        await eventually("all three run in one batch", together)
+        asked = {name: asyncio.create_task(stack.ask(name)) for name in folders}
+        await stack.worker.stopped()  # all three have some tokens, and none has all: they are in one batch
         await stack.withdraw(BARD)
         await stack.listed(BASE, POET)
-        assert not asked[BARD].done(), "it went on: this test would prove nothing"
+        stack.worker.signal(signal.SIGCONT)
         expected = calm(folders)
-        assert {name: await asyncio.wait_for(task, 120) for name, task in asked.items()} == expected
+        assert {name: await asyncio.wait_for(task, 300) for name, task in asked.items()} == expected
         assert len(set(expected.values())) == 3
         with pytest.raises(NotFoundError, match="does not exist"):
-            await stack.ask(BARD, asyncio.Event())
+            await stack.ask(BARD)
 
         # A worker that comes later finds them in the registry.
         second.append(WorkerProcess(place, "w2", [f"{BASE}={folders[BASE]},dtype=float64"]))
         await stack.client.reading("w1", "w2", model=BASE, timeout=300)
-        assert [set(state.models) for state in await stack.client.alive()] == [{BASE, POET}] * 2
+        assert [set((await stack.client.state(name)).models) for name in ("w1", "w2")] == [{BASE, POET}] * 2
         assert (await asyncio.to_thread(stack.agon, "adapters", "drop", POET)).startswith("0: ")
         await stack.listed(BASE)
 

@@ -50,7 +50,7 @@ class House:
             self.workers[name].kill()
         else:
             self.services[name].kill()
-            self.services[name].wait(10)
+            self.services[name].wait(60)
 
     def client(self, number: int = 0) -> AsyncOpenAI:
         """Of one of the ingresses; it tries again while that is away."""
@@ -76,7 +76,7 @@ async def house(place: Place, database_url: str) -> AsyncIterator[House]:
         for process in made.services.values():
             process.send_signal(signal.SIGCONT)
             process.kill()
-            process.wait(10)
+            process.wait(60)
         for worker in made.workers.values():
             worker.kill()
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from redis.asyncio import Redis
 
@@ -51,6 +52,9 @@ class Place:
             "AGON_TOPIC_PREFIX": self.topics.prefix,
             "AGON_KEY_PREFIX": self.keys.prefix,
             "OMP_NUM_THREADS": "1",
+            # A machine that stands still for a while is no outage.
+            "AGON_PROBE_TIMEOUT": "30",
+            "AGON_PRODUCE_TIMEOUT": "30",
             # Who is killed is missed sooner than by default; the brokers of tests allow it.
             "AGON_SESSION_TIMEOUT": "3",
             "AGON_WORKER_TTL": "3",
@@ -66,11 +70,20 @@ def new_place(kafka_url: str, redis_url: str, folder: Path) -> Place:
 class WorkerProcess:
     """One `python -m agon_inference`."""
 
-    def __init__(self, place: Place, name: str, models: Iterable[str], **settings: str) -> None:
+    def __init__(
+        self,
+        place: Place,
+        name: str,
+        models: Iterable[str],
+        *,
+        before: Callable[[], None] | None = None,
+        **settings: str,
+    ) -> None:
+        """`before` is called in it before anything else (`support.dying`)."""
         self.name = name
         self.log = place.folder / f"{name}-{uuid.uuid4().hex[:4]}.log"
         environment = place.environment(AGON_NAME=name, AGON_MODELS=json.dumps(list(models)), **settings)
-        self.process = Forked("agon_inference", environment, self.log)
+        self.process = Forked("agon_inference", environment, self.log, before=before)
 
     def signal(self, number: signal.Signals) -> None:
         """Also SIGSTOP and SIGCONT."""
@@ -87,6 +100,15 @@ class WorkerProcess:
         """SIGTERM; the exit code."""
         self.process.terminate()
         return await asyncio.to_thread(self.process.wait, timeout)
+
+    async def ended(self) -> None:
+        """Wait until it is dead."""
+        await eventually(f"{self.name} ends", lambda: self.process.poll() is not None)
+
+    async def stopped(self) -> None:
+        """Wait until it stands still (SIGSTOP)."""
+        process = psutil.Process(self.process.pid)
+        await eventually(f"{self.name} stops", lambda: process.status() == psutil.STATUS_STOPPED)
 
     def told(self) -> str:
         """What it has logged."""
@@ -203,6 +225,15 @@ class Client:
 
     async def alive(self) -> list[WorkerState]:
         return await workers(self.redis, self.place.keys)
+
+    async def state(self, name: str) -> WorkerState:
+        """What a worker says of itself, as soon as it does."""
+
+        async def told() -> WorkerState | None:
+            return next((state for state in await self.alive() if state.worker == name), None)
+
+        found: WorkerState = await eventually(f"{name} is alive", told)
+        return found
 
     async def reading(self, *names: str, model: str, partitions: int | None = None, timeout: float = PATIENCE) -> None:
         """Wait until these workers are alive, and the partitions of the model's requests are shared among them all."""

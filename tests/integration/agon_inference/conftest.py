@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,10 +25,10 @@ async def client(place: Place) -> AsyncIterator[Client]:
 
 @pytest.fixture
 def start_worker(place: Place) -> Iterator[StartWorker]:
-    """`start_worker(name, "MODEL=SOURCE", ..., AGON_X="...")`."""
+    """`start_worker(name, "MODEL=SOURCE", ..., AGON_X="...")`; `before` as `WorkerProcess` takes it."""
     started: list[WorkerProcess] = []
 
-    def start(name: str, *models: str, **settings: str) -> WorkerProcess:
+    def start(name: str, *models: str, **settings: Any) -> WorkerProcess:
         worker = WorkerProcess(place, name, models, **settings)
         started.append(worker)
         return worker

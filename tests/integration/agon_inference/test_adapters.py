@@ -1,14 +1,18 @@
 """An adapter is a model of its own that lives on its base's topics: asked for by name, listed, resumed."""
 
+import signal
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
+from agon.bus import topic_admin
 from agon.engine import Engine, Request, SamplingParams, Tokens
 from agon.messages import ModelCard
 from contract.engine.adapters import make_adapter
 from contract.engine.tiny import make_hf_model, make_hf_tokenizer
+from support.dying import at_tokens
 from support.workers import Client, StartWorker, eventually
 
 pytestmark = [pytest.mark.servers, pytest.mark.kill]
@@ -65,8 +69,7 @@ async def test_requests_for_an_adapter_are_answered_under_it(
     expected = [calm(folders, adapter, seed, 20) for seed in (1, 2) for adapter in (None, TUNED)]
     assert [one.choices[0].message.content for one in done] == expected
     assert len(set(expected)) == 4
-    (state,) = await client.alive()
-    assert set(state.models) == {BASE, TUNED}
+    assert set((await client.state("w1")).models) == {BASE, TUNED}
     records = await client.records(client.place.topics.models)
     cards = {card.model: card for card in (ModelCard.decode(record.value) for record in records)}
     assert (cards[TUNED].base, cards[TUNED].host, cards[BASE].base) == (BASE, BASE, None)
@@ -76,14 +79,12 @@ async def test_requests_for_an_adapter_are_answered_under_it(
 async def test_an_answer_under_an_adapter_goes_on_at_another_worker(
     client: Client, start_worker: StartWorker, folders: tuple[Path, Path]
 ) -> None:
-    doomed = start_worker("w1", *spelled(folders))
-    await client.reading("w1", model=BASE)
-    asked = [await ask(client, model, 5, 150) for model in (TUNED, BASE)]
-    for request_id in asked:
-        await client.emitting(request_id, 5)
-    doomed.kill()
+    await topic_admin.apply(client.place.kafka_url, client.place.topics.prefix, [BASE])
+    asked = [await ask(client, model, 5, 150) for model in (TUNED, BASE)]  # which are there together when it comes
+    doomed = start_worker("w1", *spelled(folders), before=partial(at_tokens, signal.SIGKILL, 2, 5))
+    await doomed.ended()
     start_worker("w2", *spelled(folders))
-    done = await client.completed(*asked, timeout=60)
+    done = await client.completed(*asked)
     assert [one.attempt for one in done] == [2, 2], "it was killed in the middle"
     assert [one.choices[0].message.content for one in done] == [
         calm(folders, adapter, 5, 150) for adapter in (TUNED, None)

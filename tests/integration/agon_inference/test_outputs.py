@@ -1,15 +1,19 @@
 """What a request may ask of its output, asked on Kafka: answered in the completion, also when a worker dies over it."""
 
 import re
+import signal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from agon.bus import topic_admin
 from agon.engine import Choice, Engine, Guide, SamplingParams
 from agon.messages import GenerationCompleted
 from contract.engine.tiny import make_hf_model, make_hf_tokenizer
+from support.dying import at_tokens
 from support.workers import Client, StartWorker
 
 pytestmark = [pytest.mark.servers, pytest.mark.kill]
@@ -40,7 +44,7 @@ def contents(completion: GenerationCompleted) -> list[str | None]:
 
 async def test_every_field_of_the_output_is_answered(client: Client, start_worker: StartWorker, folder: Path) -> None:
     start_worker("w1", f"{MODEL}={folder},dtype=float64")
-    await client.reading("w1", model=MODEL, timeout=60)
+    await client.reading("w1", model=MODEL)
     schema = {"type": "object", "properties": {"a": {"enum": [1, 2]}}, "required": ["a"], "additionalProperties": False}
 
     async def ask(**fields: Any) -> str:
@@ -85,18 +89,17 @@ async def test_every_field_of_the_output_is_answered(client: Client, start_worke
 async def test_guided_answers_with_stop_strings_and_log_probabilities_go_on_at_another_worker(
     client: Client, start_worker: StartWorker, folder: Path
 ) -> None:
-    doomed = start_worker("w1", f"{MODEL}={folder},dtype=float64")
-    await client.reading("w1", model=MODEL, timeout=60)
+    await topic_admin.apply(client.place.kafka_url, client.place.topics.prefix, [MODEL])
     fields = {"response_format": {"type": "regex", "pattern": WORDS}, "seed": 3, "max_tokens": 400, "logprobs": True}
     asked = [
         await client.ask(MODEL, **fields, n=2, repetition_penalty=1.1),
         await client.ask(MODEL, **fields, stop=["z", "qq"]),
     ]
-    for request_id in asked:
-        await client.emitting(request_id, 8)
-    doomed.kill()
+    # They are there together when it comes.
+    doomed = start_worker("w1", f"{MODEL}={folder},dtype=float64", before=partial(at_tokens, signal.SIGKILL, 2, 8))
+    await doomed.ended()
     start_worker("w2", f"{MODEL}={folder},dtype=float64")
-    done = await client.completed(*asked, timeout=60)
+    done = await client.completed(*asked)
     assert [one.attempt for one in done] == [2, 2], "it was killed in the middle"
     params = {"guide": Guide.regex(WORDS), "seed": 3, "max_tokens": 400, "logprobs": 0}
     expected = [

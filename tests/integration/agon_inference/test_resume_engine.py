@@ -1,5 +1,8 @@
 """A real engine's answers go on at another worker: with a form, stop strings, an adapter, a prompt in the cache."""
 
+import asyncio
+import signal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +14,7 @@ from agon.engine.answers import answer_of
 from agon.messages import GenerationCompleted
 from contract.engine.adapters import make_adapter
 from contract.engine.tiny import make_hf_model, make_hf_tokenizer, run
+from support.dying import at_tokens
 from support.workers import Client, StartWorker
 
 pytestmark = [pytest.mark.servers, pytest.mark.kill, pytest.mark.timeout(600)]
@@ -63,11 +67,11 @@ def told(completion: GenerationCompleted) -> list[tuple[str | None, str | None]]
 async def test_answers_of_every_make_go_on_at_a_worker_that_has_their_prompts_in_its_cache(
     client: Client, start_worker: StartWorker, models: tuple[str, str]
 ) -> None:
-    doomed = start_worker("w1", *models)
+    doomed = start_worker("w1", *models, before=partial(at_tokens, signal.SIGKILL, len(ASKS), 8))
     start_worker("w2", *models)
     await client.reading("w1", "w2", model=BASE, timeout=300)
     topic = client.place.topics.requests(BASE)
-    held = {state.worker: state.partitions[topic] for state in await client.alive()}
+    held = {name: (await client.state(name)).partitions[topic] for name in ("w1", "w2")}
 
     async def ask(name: str, worker: str, **fields: Any) -> None:
         model, own = ASKS[name.removeprefix("warm-")]
@@ -79,11 +83,8 @@ async def test_answers_of_every_make_go_on_at_a_worker_that_has_their_prompts_in
         await ask(f"warm-{name}", "w2", **warm)
     warmed = await client.completed(*(f"warm-{name}" for name in ASKS), timeout=120)
     assert {one.worker for one in warmed} == {"w2"}
-    for name in ASKS:
-        await ask(name, "w1")
-    for name in ASKS:
-        await client.emitting(name, 8, timeout=120)
-    doomed.kill()
+    await asyncio.gather(*(ask(name, "w1") for name in ASKS))
+    await doomed.ended()
     done = dict(zip(ASKS, await client.completed(*ASKS, timeout=180), strict=True))
     expected = calm(models)
     for name, completion in done.items():

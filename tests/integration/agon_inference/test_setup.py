@@ -7,13 +7,14 @@ import pytest
 
 from agon.local.ports import free_port
 from agon.messages import ModelCard
+from support.waiting import PATIENCE
 from support.workers import Client, Place, StartWorker, eventually
 
 pytestmark = pytest.mark.servers
 
 
 async def exit_code(worker: object) -> int:
-    code: int = await asyncio.to_thread(worker.process.wait, 60)  # type: ignore[attr-defined]
+    code: int = await asyncio.to_thread(worker.process.wait, PATIENCE)  # type: ignore[attr-defined]
     return code
 
 
@@ -62,24 +63,34 @@ async def test_readiness_names_redis_kafka_and_each_model(client: Client, start_
     port = free_port()
     start_worker("w1", "m=scripted:text=one", AGON_METRICS_PORT=str(port))
     await client.reading("w1", model="m")
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as http:
-        answer = await http.get("/readyz")
-        assert answer.status_code == 200
-        assert answer.json()["dependencies"] == {"redis": "ok", "kafka": "ok", "m": "ok"}
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60) as http:
+
+        async def ready() -> bool:
+            return (await http.get("/readyz")).status_code == 200
+
+        await eventually("it is ready", ready)
+        assert (await http.get("/readyz")).json()["dependencies"].keys() == {"redis", "kafka", "m"}
         (done,) = await client.completed(await client.ask("m"))
-        metrics = (await http.get("/metrics")).text
-        assert 'agon_requests_total{model="m",status="finished"} 1.0' in metrics
+
+        async def counted() -> str | None:
+            """It's counted once it is marked as done, which is after Kafka has it."""
+            metrics = (await http.get("/metrics")).text
+            return metrics if 'agon_requests_total{model="m",status="finished"} 1.0' in metrics else None
+
+        metrics = await eventually("the request is counted", counted)
         assert f'agon_generation_tokens_total{{model="m"}} {float(done.usage.completion_tokens)}' in metrics
 
 
 async def test_a_worker_that_leaves_is_gone_at_once(client: Client, start_worker: StartWorker) -> None:
-    worker = start_worker("w1", "m=scripted:text=one")
+    worker = start_worker("w1", "m=scripted:text=one", AGON_WORKER_TTL="600")  # so long it would stay by itself
     await client.reading("w1", model="m")
     assert await worker.terminate() == 0
     assert await client.alive() == []
 
 
-async def test_a_worker_that_is_killed_is_gone_within_ten_seconds(client: Client, start_worker: StartWorker) -> None:
+async def test_a_worker_that_is_killed_is_gone_once_its_life_runs_out(
+    client: Client, start_worker: StartWorker
+) -> None:
     worker = start_worker("w1", "m=scripted:text=one", AGON_WORKER_TTL="5")
     await client.reading("w1", model="m")
     worker.kill()
@@ -87,4 +98,4 @@ async def test_a_worker_that_is_killed_is_gone_within_ten_seconds(client: Client
     async def nobody() -> bool:
         return not await client.alive()
 
-    await eventually("its heartbeat runs out", nobody, timeout=10)
+    await eventually("its heartbeat runs out", nobody)

@@ -5,6 +5,7 @@ import os
 import signal
 from pathlib import Path
 
+import psutil
 import pytest
 
 from agon.engine import Engine, SamplingParams
@@ -39,4 +40,9 @@ async def test_a_worker_with_two_shared_models_ends_with_the_reason_when_a_proce
     os.kill(first, signal.SIGKILL)
     assert await asyncio.to_thread(worker.process.wait, 60) == 2
     assert "is lost: of the 2 processes that share this model one has failed (process 1 ended" in worker.told()
-    await eventually("the other model's process ends too", lambda: not Path(f"/proc/{second}").exists())
+    await eventually("the other model's process ends too", lambda: _has_ended(second))
+
+
+def _has_ended(pid: int) -> bool:
+    """Gone, or waiting for whoever buries it."""
+    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE

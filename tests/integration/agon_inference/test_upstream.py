@@ -79,5 +79,5 @@ async def test_cancelling_leaves_the_upstream(client: Client, start_worker: Star
         request_id = await client.ask(MODEL)
         await client.emitting(request_id, 1)
         await client.gate.cancel("default", request_id, MODEL)
-        (done,) = await client.completed(request_id, timeout=5)
+        (done,) = await client.completed(request_id)
         assert done.status == "cancelled"

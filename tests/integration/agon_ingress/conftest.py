@@ -21,9 +21,12 @@ from agon_ingress.app import create_app
 from agon_ingress.house import House
 from agon_ingress.http.server import listen, make_server
 from agon_ingress.settings import IngressSettings
+from support.waiting import eventually
 
 MODEL = "fake/model-1"
 PARTITIONS = 4
+# A machine that is busy with other tests, or stands still for a while, is no outage.
+PATIENT = {"probe_timeout": 30, "produce_timeout": 30, "key_patience": 60, "head_timeout": 60, "worker_ttl": 60}
 
 
 class Telling:
@@ -154,24 +157,21 @@ class Ingress:
         return registry.loaded.is_set() and bool(registry.served())
 
 
-async def eventually(condition: Callable[[], bool], seconds: float = 15.0) -> None:
-    """Wait for a condition, with a deadline."""
-    async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110  it looks at what sets no event
-            await asyncio.sleep(0.01)
-
-
 async def make_topics(settings: IngressSettings, *models: str) -> None:
     admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_url)
     await admin.start()
+    made = [
+        NewTopic(settings.topics.models, 1, 1, topic_configs={"cleanup.policy": "compact"}),
+        *(NewTopic(settings.topics.requests(model), PARTITIONS, 1) for model in models or (MODEL,)),
+        *(NewTopic(name, 1, 1) for name in (settings.topics.battles, settings.topics.votes)),
+    ]
     try:
-        await admin.create_topics(
-            [
-                NewTopic(settings.topics.models, 1, 1, topic_configs={"cleanup.policy": "compact"}),
-                *(NewTopic(settings.topics.requests(model), PARTITIONS, 1) for model in models or (MODEL,)),
-                *(NewTopic(name, 1, 1) for name in (settings.topics.battles, settings.topics.votes)),
-            ]
-        )
+        await admin.create_topics(made)
+        while True:  # what was made a moment ago need not be known yet to those who ask for it
+            known = {topic["topic"] for topic in await admin.describe_topics() if not topic["error_code"]}
+            if {topic.name for topic in made} <= known:
+                break
+            await asyncio.sleep(0.02)
     finally:
         await admin.close()
 
@@ -217,14 +217,14 @@ def make_settings(
     def make(**changes: Any) -> IngressSettings:
         servers = {"kafka_url": kafka_url, "redis_url": redis_url, "postgres_url": database_url}
         prefixes = {"topic_prefix": topic_prefix, "key_prefix": key_prefix}
-        return IngressSettings(**{**servers, **prefixes, "name": "ingress-t", "drain_timeout": 1, **changes})
+        return IngressSettings(**{**servers, **prefixes, **PATIENT, "name": "ingress-t", "drain_timeout": 1, **changes})
 
     return make
 
 
 @pytest.fixture
 def settings(make_settings: MakeSettings) -> IngressSettings:
-    return make_settings(probe_timeout=30)  # a machine that is busy with other tests is no outage
+    return make_settings()
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ import pytest
 from agon.local.ports import free_port
 from agon_ingress.settings import IngressSettings
 from integration.agon_ingress.conftest import MODEL, FakeWorker, Telling
+from support.waiting import PATIENCE
 
 pytestmark = pytest.mark.servers
 
@@ -24,7 +25,7 @@ BODY = {"model": MODEL, "stream": True, "messages": [{"role": "user", "content":
 
 def environment(settings: IngressSettings, **changes: Any) -> dict[str, str]:
     names = ("kafka_url", "redis_url", "postgres_url", "topic_prefix", "key_prefix")
-    given = {name: getattr(settings, name) for name in names} | changes
+    given = {name: getattr(settings, name) for name in names} | {"probe_timeout": 30, "produce_timeout": 30} | changes
     return {**os.environ, **{f"AGON_{name.upper()}": str(value) for name, value in given.items()}}
 
 
@@ -42,12 +43,12 @@ async def running(
     port, internal = free_port(), free_port()
     process = await start(environment(settings, http_port=port, metrics_port=internal, **changes))
     try:
-        async with httpx.AsyncClient() as client, asyncio.timeout(30):
+        async with httpx.AsyncClient(timeout=60) as client, asyncio.timeout(PATIENCE):
             while True:
                 try:
                     if (await client.get(f"http://127.0.0.1:{port}/readyz")).status_code == 200:
                         break
-                except httpx.ConnectError:
+                except httpx.TransportError:
                     assert process.returncode is None
                 await asyncio.sleep(0.05)
         yield process, port, internal
@@ -59,7 +60,7 @@ async def running(
 
 async def refused(port: int) -> None:
     """Until nothing listens any more."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             try:
                 _, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -83,7 +84,7 @@ async def test_a_signal_lets_open_answers_finish_and_ends_with_0(
         await telling.end()
 
     worker.script = slow
-    async with running(settings) as (process, port, _), httpx.AsyncClient(timeout=20) as client:
+    async with running(settings) as (process, port, _), httpx.AsyncClient(timeout=60) as client:
         async with client.stream("POST", f"http://127.0.0.1:{port}/v1/chat/completions", json=BODY) as answer:
             told = ""
             async for line in answer.aiter_lines():
@@ -94,7 +95,7 @@ async def test_a_signal_lets_open_answers_finish_and_ends_with_0(
                     go_on.set()
         assert "done" in told
         assert told.endswith("data: [DONE]")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             assert await process.wait() == 0
 
 
@@ -109,7 +110,7 @@ async def test_what_is_not_finished_when_the_drain_time_is_over_ends_with_an_err
         await telling.end("cancelled", "cancelled", "cancelled")
 
     worker.script = endless
-    async with running(settings, drain_timeout=1) as (process, port, _), httpx.AsyncClient(timeout=20) as client:
+    async with running(settings, drain_timeout=1) as (process, port, _), httpx.AsyncClient(timeout=60) as client:
         async with client.stream("POST", f"http://127.0.0.1:{port}/v1/chat/completions", json=BODY) as answer:
             last, told = "", False
             async for line in answer.aiter_lines():
@@ -118,7 +119,7 @@ async def test_what_is_not_finished_when_the_drain_time_is_over_ends_with_an_err
                     process.terminate()
                 last = line or last
         assert json.loads(last.removeprefix("data: "))["error"]["code"] == "unavailable"
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             assert await process.wait() == 0
             await worker.tellings[0].cancelled.wait()
 
@@ -126,7 +127,7 @@ async def test_what_is_not_finished_when_the_drain_time_is_over_ends_with_an_err
 async def test_the_internal_port_has_metrics_and_the_table_of_models(
     settings: IngressSettings, worker: FakeWorker
 ) -> None:
-    async with running(settings) as (_, port, internal), httpx.AsyncClient(timeout=20) as client:
+    async with running(settings) as (_, port, internal), httpx.AsyncClient(timeout=60) as client:
         body = {**BODY, "stream": False}
         assert (await client.post(f"http://127.0.0.1:{port}/v1/chat/completions", json=body)).status_code == 200
         metrics = (await client.get(f"http://127.0.0.1:{internal}/metrics")).text
@@ -147,7 +148,7 @@ async def test_a_taken_port_and_a_wrong_setting_are_one_line_and_exit_2(settings
             (environment(settings, http_port=99999), "AGON_HTTP_PORT"),
         ):
             process = await start(env)
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE):
                 _, error = await process.communicate()
             assert process.returncode == 2
             assert told in error.decode()

@@ -96,7 +96,7 @@ async def tenants(make_settings: MakeSettings) -> AsyncIterator[Tenants]:
         ours, theirs = [
             await stack.enter_async_context(
                 httpx.AsyncClient(
-                    base_url=ingress.url, headers={"authorization": f"Bearer {texts[tenant]}"}, timeout=30
+                    base_url=ingress.url, headers={"authorization": f"Bearer {texts[tenant]}"}, timeout=60
                 )
             )
             for tenant in (OURS, THEIRS)

@@ -29,7 +29,7 @@ async def all_on_the_board(place: Place, votes: int) -> None:
             )
             return bool(counted == votes and lag == 0)
 
-        await eventually(f"{votes} votes are on the board", settled, within=40)
+        await eventually(f"{votes} votes are on the board", settled)
     finally:
         await connection.close()
 
@@ -46,7 +46,7 @@ async def both_connected(place: Place) -> None:
             )
             return bool(named == 2)
 
-        await eventually("two vote ingests are connected", there, within=60)
+        await eventually("two vote ingests are connected", there)
     finally:
         await connection.close()
 
@@ -80,7 +80,7 @@ async def test_a_killed_ingest_loses_and_doubles_nothing(
         await send_votes(producer, place.topics.votes, list(itertools.islice(waiting, 2)))
         return not victim.alive
 
-    await eventually(f"the victim reaches its point\n{victim.log}", dead, within=60)
+    await eventually(f"the victim reaches its point\n{victim.log}", dead)
     assert victim.forked.returncode == -9
     rest = list(waiting)
     twice = rng.sample(votes, 20)  # an ingress that got no answer sends again

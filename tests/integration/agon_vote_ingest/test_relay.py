@@ -51,7 +51,7 @@ async def test_an_arena_that_never_runs_dry_holds_up_no_other(place: Place, monk
     await add("quiet")
     task = asyncio.create_task(Relay(VoteIngestSettings.load(), pool, Metrics()).run())
     try:
-        await eventually("the other arena's vote is out", quiet_is_out, within=10)
+        await eventually("the other arena's vote is out", quiet_is_out)
     finally:
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):

@@ -57,7 +57,7 @@ class Api:
             yield _client(f"http://127.0.0.1:{port}"), process
         finally:
             process.kill()
-            process.wait(10)
+            process.wait(60)
 
 
 def _client(url: str) -> OpenAI:
@@ -92,7 +92,7 @@ def api(
     finally:
         for service in services:
             service.kill()
-            service.wait(10)
+            service.wait(60)
         worker.kill()
 
 
@@ -101,7 +101,7 @@ def _wait(url: str, process: Forked, told: Callable[[], str] = str) -> None:
     until = time.monotonic() + 120
     while time.monotonic() < until:
         try:
-            if len(httpx.get(f"{url}/v1/models").json().get("data", ())) == len(MODELS):
+            if len(httpx.get(f"{url}/v1/models", timeout=60).json().get("data", ())) == len(MODELS):
                 return
         except httpx.HTTPError:
             pass

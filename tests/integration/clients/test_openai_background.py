@@ -101,7 +101,7 @@ def test_it_outlives_the_ingress_that_took_it(api: Api, client: OpenAI) -> None:
         slow = script("text=One two three four five six seven eight,delay=0.2")
         response = other.responses.create(model=SCRIPT, input="Hello", background=True, extra_headers=slow)
         process.kill()
-        process.wait(10)
+        process.wait(60)
     done = ended(client, response)
     assert (done.status, done.output_text) == ("completed", "One two three four five six seven eight")
     with client.responses.retrieve(response.id, stream=True) as stream:

@@ -41,7 +41,7 @@ OPERATIONS = sorted(
 @pytest.fixture(scope="module")
 def made(api: Api) -> dict[str, str]:
     """One of everything that has an id, by the name that a path or a body has for it."""
-    with httpx.Client(base_url=api.url, timeout=30) as client:
+    with httpx.Client(base_url=api.url, timeout=60) as client:
 
         def post(path: str, **more: Any) -> Any:
             answer = client.post(path, **more)

@@ -47,7 +47,7 @@ class Call:
 
     async def left(self) -> None:
         """Return when the client has closed the connection."""
-        await asyncio.wait_for(self.reader.read(), 10)
+        await asyncio.wait_for(self.reader.read(), 60)
 
 
 @dataclass
@@ -128,7 +128,7 @@ class Listening:
         self._news.set()
 
     async def until(self, condition: Callable[[], object]) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while not condition():
                 self._news.clear()
                 await self._news.wait()
@@ -344,7 +344,7 @@ async def test_cancelling_closes_the_connection_and_ends_once() -> None:
         backend.cancel("default/r")
         backend.cancel("default/unknown")
         await told.until(told.ends)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await left.wait()
         [end] = told.ends()
         assert isinstance(end, Failed)

@@ -12,7 +12,7 @@ import pytest
 
 from agon.local.accounts import unprivileged
 from agon.local.children import Child, last_lines, says
-from support.waiting import eventually
+from support.waiting import PATIENCE, eventually
 
 SLEEPER = [sys.executable, "-c", "import time; print('here', flush=True); time.sleep(600)"]
 
@@ -32,7 +32,7 @@ asyncio.run(main())
 """
 
 
-def wait_gone(pids: list[int], within: float = 5.0) -> list[int]:
+def wait_gone(pids: list[int], within: float = PATIENCE) -> list[int]:
     """The processes that are still alive after a while."""
     deadline = time.monotonic() + within
     while alive := [pid for pid in pids if psutil.pid_exists(pid) and not is_zombie(pid)]:
@@ -63,7 +63,7 @@ def test_no_child_outlives_a_killed_parent(tmp_path: Path, how: signal.Signals) 
         pids = [int(parent.stdout.readline()) for _ in range(3)]
         assert all(psutil.pid_exists(pid) for pid in pids)
         parent.send_signal(how)
-        parent.wait(10)
+        parent.wait(60)
     assert wait_gone(pids) == []
 
 

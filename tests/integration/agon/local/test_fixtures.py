@@ -19,7 +19,7 @@ async def test_kafka_takes_topics_and_gives_back_what_was_produced(kafka_url: st
     async with AIOKafkaProducer(bootstrap_servers=kafka_url, enable_idempotence=True) as producer:
         await producer.send_and_wait(topic, b"hello")
     async with AIOKafkaConsumer(topic, bootstrap_servers=kafka_url, auto_offset_reset="earliest") as consumer:
-        record = await asyncio.wait_for(consumer.getone(), 10)
+        record = await asyncio.wait_for(consumer.getone(), 60)
     assert record.value == b"hello"
 
 

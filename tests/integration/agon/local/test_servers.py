@@ -19,6 +19,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from agon.errors import SetupError
 from agon.local import postgres as postgres_module
 from agon.local.kafka import KafkaServer
+from agon.local.ports import free_port
 from agon.local.postgres import PostgresServer
 from agon.local.redis import RedisServer
 from agon.local.server import Server
@@ -155,9 +156,8 @@ async def test_a_given_port_that_is_taken_is_one_line(tmp_path: Path) -> None:
 
 
 async def test_a_port_lost_in_a_race_is_another_port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as other, socket.create_server(("127.0.0.1", 0)) as spare:
-        ports = [other.getsockname()[1], spare.getsockname()[1]]
-        spare.close()
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        ports = [other.getsockname()[1], free_port()]
         monkeypatch.setattr("agon.local.server.free_port", lambda: ports.pop(0))
         server = RedisServer(tmp_path / "redis", tmp_path / "log", "secret")
         async with started(server):

@@ -93,7 +93,7 @@ async def test_a_first_start_that_needs_a_person_ends_with_the_program_s_own_wor
     it = Watched(tmp_path, "import sys; print('agon_x: no model here'); sys.exit(2)", lambda: False)
     async with it.running() as task:
         with pytest.raises(SetupError, match=r"^agon_x: no model here$"):
-            await asyncio.wait_for(task, 10)
+            await asyncio.wait_for(task, 60)
     assert it.starts == 1
 
 
@@ -101,7 +101,7 @@ async def test_a_program_that_never_lives_is_given_up(tmp_path: Path) -> None:
     it = Watched(tmp_path, "raise SystemExit('broken')", lambda: False)
     async with it.running() as task:
         with pytest.raises(SetupError, match="ended 5 times: broken"):
-            await asyncio.wait_for(task, 20)
+            await asyncio.wait_for(task, 60)
     assert it.starts == 5
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 
 import pytest
 from redis.asyncio import Redis
@@ -50,7 +51,7 @@ class Writer:
 
 @pytest.fixture
 async def redis(redis_url: str) -> AsyncIterator[Redis]:
-    client = connect(redis_url)
+    client = connect(redis_url, patience=timedelta(seconds=30))
     yield client
     await client.aclose()
 

@@ -14,6 +14,7 @@ from agon.messages import now
 from agon.stream.connection import connect
 from agon.stream.limits import RateLimits
 from agon.topics import Keys
+from support.waiting import PATIENCE
 
 pytestmark = pytest.mark.servers
 
@@ -22,7 +23,7 @@ LEASE = timedelta(milliseconds=200)
 
 @pytest.fixture
 async def redis(redis_url: str) -> Redis:  # type: ignore[misc]
-    client = connect(redis_url)
+    client = connect(redis_url, patience=timedelta(seconds=30))
     yield client
     await client.aclose()
 
@@ -101,7 +102,7 @@ async def test_what_a_dead_process_held_comes_back_and_what_lives_stays(redis: R
     assert (await limits.reserve(mine, "dead", 40, 0, sure=True)).refused is None
     assert (await limits.reserve(mine, "alive", 40, 0, sure=True)).refused is None
     assert (await limits.reserve(mine, "more", 10, 0, sure=True)).refused == "concurrency"
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while (told := await limits.reserve(mine, "more", 10, 0, sure=True)).refused is not None:
             await limits.renew(mine, {"alive": 40})
             await asyncio.sleep(0.02)
@@ -118,7 +119,7 @@ async def test_the_requests_of_a_dead_process_are_told_once_and_never_counted_tw
     limits = RateLimits(redis, Keys(key_prefix), LEASE)
     mine = key(Limits(budget_tokens=100))
     assert (await limits.reserve(mine, "dead", 40, 0, sure=True, requests=("r-1", "r-2"))).lost == ()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not (told := await limits.reserve(mine, "other", 1, 0)).lost:
             await limits.renew(mine, {"other": 1})
             await asyncio.sleep(0.02)
@@ -154,8 +155,9 @@ async def test_the_sums_of_a_minute_are_those_of_its_seconds(redis: Redis, key_p
     minute = Keys(key_prefix).limits("team", mine.key_id)[0]
     running: list[str] = []
     passed = refused = 0
-    until = time.monotonic() + 3.5
-    while time.monotonic() < until:
+    began = time.monotonic()
+    # On a slow machine it takes longer until enough has been asked for.
+    while (now_is := time.monotonic() - began) < 3.5 or (now_is < PATIENCE and not (passed > 20 and refused)):
         if running and draw.random() < 0.4:
             await limits.settle(mine, running.pop(draw.randrange(len(running))), draw.randrange(30))
         else:

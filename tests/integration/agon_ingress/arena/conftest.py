@@ -155,7 +155,7 @@ async def arena_on(settings: IngressSettings, worker: FakeWorker) -> AsyncIterat
     async with AsyncExitStack() as stack:
         ingress = await stack.enter_async_context(serving(settings))
         await eventually(lambda: ingress.serves() and len(ingress.house.registry.served()) == len(worker.models))
-        http = await stack.enter_async_context(httpx.AsyncClient(base_url=ingress.url, timeout=30))
+        http = await stack.enter_async_context(httpx.AsyncClient(base_url=ingress.url, timeout=60))
         http._cookies = _NoCookies()
         yield Arena(ingress, worker, settings.postgres_url, http)
 

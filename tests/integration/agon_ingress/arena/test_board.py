@@ -64,7 +64,7 @@ async def serving_boards(make_settings: MakeSettings, database_url: str, silence
     settings = make_settings(postgres_url=database_url, session_secret="s", heartbeat_every=every)
     async with (
         serving(settings) as ingress,
-        httpx.AsyncClient(base_url=ingress.url, timeout=20) as http,
+        httpx.AsyncClient(base_url=ingress.url, timeout=60) as http,
     ):
         await eventually(lambda: ingress.house.health.problems["postgres"] is None)
         yield Boards(ingress, http)
@@ -106,7 +106,7 @@ async def test_a_changed_board_is_pushed_to_all_who_watch(make_settings: MakeSet
     # With so long a silence nobody looks: what comes was pushed.
     async with (
         serving_boards(make_settings, database_url, silence=600) as boards,
-        asyncio.timeout(20),
+        asyncio.timeout(60),
         boards.stream() as one,
         boards.stream() as other,
     ):
@@ -117,7 +117,7 @@ async def test_a_changed_board_is_pushed_to_all_who_watch(make_settings: MakeSet
 
 
 async def test_a_change_that_nobody_told_is_found_after_a_silence(boards: Boards) -> None:
-    async with asyncio.timeout(10), boards.stream() as stream:
+    async with asyncio.timeout(60), boards.stream() as stream:
         assert (await anext(stream))["as_of"] == 0
         await boards.publish(5, tell=False)
         assert (await anext(stream))["as_of"] == 5
@@ -125,7 +125,7 @@ async def test_a_change_that_nobody_told_is_found_after_a_silence(boards: Boards
 
 async def test_streams_of_boards_end_when_the_process_stops(boards: Boards) -> None:
     watched = BoardStreams(boards.ingress.house)
-    async with asyncio.timeout(5), watched.running():
+    async with asyncio.timeout(60), watched.running():
         events = watched.events("default", "main", "overall", "bradley_terry")
         assert b"event: board" in await anext(events)
         watched.close()

@@ -66,7 +66,7 @@ async def test_a_ticket_is_good_for_its_battle_its_session_and_a_day(arena: Aren
 
 
 async def test_the_session_cookie_makes_one_voter_of_many_battles(arena: Arena) -> None:
-    async with httpx.AsyncClient(base_url=arena.ingress.url) as browser:
+    async with httpx.AsyncClient(base_url=arena.ingress.url, timeout=60) as browser:
         for _ in range(2):
             made = await arena.battle(browser)
             await arena.read(made["stream"])

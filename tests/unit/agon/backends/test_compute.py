@@ -5,12 +5,16 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from types import SimpleNamespace
 
-from agon.backends import ComputeThread, Event, Failed, Finished, Job, Load, SteppedBackend, Tokens
+import pytest
+
+from agon.backends import ComputeThread, Event, Failed, Finished, Job, Load, SteppedBackend, Tokens, compute
 from agon.backends.script import Options
 from agon.backends.scripted import ScriptedBackend
 from agon.errors import Cancelled, EngineFailed
 from agon.messages import GenerationRequest, ModelCard
+from support.waiting import PATIENCE
 
 
 def job(request_id: str = "r", **fields: object) -> Job:
@@ -21,7 +25,7 @@ def job(request_id: str = "r", **fields: object) -> Job:
     )
 
 
-def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
+def until(condition: Callable[[], object], seconds: float = PATIENCE) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not happen in time"
@@ -39,7 +43,7 @@ def computing(*backends: SteppedBackend, emit: Callable[[Sequence[Event]], None]
     try:
         yield thread
     finally:
-        assert thread.stop()
+        assert thread.stop(PATIENCE)
 
 
 class Breaking(ScriptedBackend):
@@ -54,21 +58,35 @@ class Breaking(ScriptedBackend):
         return super().step()
 
 
-class Slow(ScriptedBackend):
-    """Takes its time for each step, and counts them."""
+class Clock:
+    """A time in which nothing but steps takes any."""
 
-    def __init__(self, model: str, seconds: float) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.moment = 1000.0
+        monkeypatch.setattr(compute, "time", SimpleNamespace(monotonic=lambda: self.moment))
+
+
+class Slow(ScriptedBackend):
+    """Takes its time for each step, and counts it."""
+
+    def __init__(self, model: str, clock: Clock, seconds: float) -> None:
         super().__init__(model, Options(tokens=1_000_000, context=2_000_000))
-        self.seconds = seconds
         self.spent = 0.0
+        self._clock = clock
+        self._seconds = seconds
 
     def step(self) -> Sequence[Event]:
-        began = time.monotonic()
-        while time.monotonic() < began + self.seconds:
-            pass
-        events = super().step()
-        self.spent += time.monotonic() - began
-        return events
+        self._clock.moment += self._seconds
+        self.spent += self._seconds
+        return super().step()
+
+
+def steps(thread: ComputeThread, count: int) -> None:
+    """What the thread does, as often."""
+    for _ in range(count):
+        seat, _ = thread._next()
+        assert seat is not None
+        thread._step(seat)
 
 
 def test_a_job_wakes_the_thread_and_is_told_to_its_end() -> None:
@@ -93,24 +111,27 @@ def test_a_delay_does_not_keep_the_thread_from_other_models() -> None:
     assert isinstance(ended(events)[1].error, Cancelled)  # type: ignore[union-attr]
 
 
-def test_models_share_the_time_and_not_the_steps() -> None:
-    slow, quick = Slow("slow", 0.01), Slow("quick", 0.001)
-    with computing(slow, quick, emit=lambda events: None) as thread:
-        thread.submit("slow", job("a"))
-        thread.submit("quick", job("b"))
-        until(lambda: slow.spent + quick.spent > 0.6)
-    assert 0.6 < slow.spent / quick.spent < 1.6
+def test_models_share_the_time_and_not_the_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    slow, quick = Slow("slow", clock, 0.01), Slow("quick", clock, 0.001)
+    thread = ComputeThread([slow, quick], lambda events: None)
+    thread.submit("slow", job("a"))
+    thread.submit("quick", job("b"))
+    steps(thread, 400)
+    assert slow.spent > 0.3
+    assert abs(slow.spent - quick.spent) < 0.011, "a step of the slow one"
 
 
-def test_a_model_that_was_idle_does_not_claim_the_time_it_did_not_use() -> None:
-    early, late = Slow("early", 0.002), Slow("late", 0.002)
-    with computing(early, late, emit=lambda events: None) as thread:
-        thread.submit("early", job("a"))
-        until(lambda: early.spent > 0.2)
-        before = early.spent
-        thread.submit("late", job("b"))
-        until(lambda: late.spent > 0.1)
-        assert early.spent - before > 0.05
+def test_a_model_that_was_idle_does_not_claim_the_time_it_did_not_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch)
+    early, late = Slow("early", clock, 0.002), Slow("late", clock, 0.002)
+    thread = ComputeThread([early, late], lambda events: None)
+    thread.submit("early", job("a"))
+    steps(thread, 100)
+    before = early.spent
+    thread.submit("late", job("b"))
+    steps(thread, 100)
+    assert early.spent - before == pytest.approx(late.spent, abs=0.0021)
 
 
 def test_a_backend_that_raises_fails_its_jobs_and_goes_on() -> None:
@@ -155,7 +176,7 @@ def test_an_emit_that_blocks_holds_up_the_steps() -> None:
 
     def emit(events: Sequence[Event]) -> None:
         batches.append(events)
-        gate.acquire(timeout=10)
+        gate.acquire(timeout=PATIENCE)
 
     with computing(ScriptedBackend("m", Options(tokens=1000)), emit=emit) as thread:
         thread.submit("m", job())
@@ -217,12 +238,9 @@ def test_an_idle_backend_is_not_stepped() -> None:
     assert isinstance(ended(events)[0], Finished)
 
 
-def test_the_slowest_step_is_told_once() -> None:
-    events: list[Event] = []
-    with computing(Slow("m", 0.02), emit=events.extend) as thread:
-        thread.submit("m", job(max_tokens=1))
-        until(lambda: ended(events))
-        slowest = thread.slowest_step()
-        assert slowest is not None
-        assert slowest >= 0.02
-        until(lambda: thread.slowest_step() is None)
+def test_the_slowest_step_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    thread = ComputeThread([Slow("m", Clock(monkeypatch), 0.02)], lambda events: None)
+    thread.submit("m", job())
+    steps(thread, 2)
+    assert thread.slowest_step() == pytest.approx(0.02)
+    assert thread.slowest_step() is None

@@ -80,3 +80,7 @@ async def test_a_stream_that_begins_after_redis_is_back_is_not_given_up_for_the_
     await look(subscriber)
     subscriber._receive(message(1), now)
     assert [frame.at for frame in await stream.take()] == [0, 1]
+
+
+async def test_by_default_a_loss_is_noticed_and_given_up_within_ten_seconds(subscriber: Subscriber) -> None:
+    assert subscriber.silence + subscriber.lost_after < 10

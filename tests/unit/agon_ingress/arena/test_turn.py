@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -15,7 +16,8 @@ from agon.stream.frames import Admission, Delta, End, Frame, decode, encode
 from agon_ingress.arena.side import Frames
 from agon_ingress.arena.turn import SIDE_FAILED, Diary, Turn
 
-RULES = Rules(tick=0.002, window=0.006, start_timeout=0.3)
+RULES = Rules(tick=0.002, window=0.006, start_timeout=60)
+IMPATIENT = replace(RULES, start_timeout=0.3)
 SECRET = ("fast-model", "slow-model")
 
 
@@ -89,10 +91,10 @@ class Book(list[str]):
 
 @asynccontextmanager
 async def playing(a: Script, b: Script, book: Book | None = None) -> AsyncIterator[Turn]:
-    turn = Turn(*SECRET, RULES, Rates())
+    turn = Turn(*SECRET, IMPATIENT if isinstance(a, Silent) else RULES, Rates())
     task = asyncio.create_task(turn.run(a.open, b.open, (Book() if book is None else book).diary(), 0.0))
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             yield turn
     finally:
         task.cancel()
@@ -226,7 +228,7 @@ async def test_nothing_is_told_before_it_is_stored() -> None:
     await asyncio.sleep(RULES.window * 5)
     assert heard == []
     may_show.set()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not turn.shown.complete:  # noqa: ASYNC110  there is no event for it: nothing is told
             await asyncio.sleep(0.001)
         await asyncio.sleep(RULES.tick * 3)
@@ -242,7 +244,7 @@ async def test_a_turn_that_is_cut_ends_its_streams_without_an_end() -> None:
     hearing = asyncio.create_task(listen(turn))
     await asyncio.sleep(0.02)
     task.cancel()
-    assert await asyncio.wait_for(hearing, 5) == []
+    assert await asyncio.wait_for(hearing, 60) == []
     await asyncio.gather(task, return_exceptions=True)
 
 

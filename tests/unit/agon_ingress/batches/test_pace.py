@@ -31,12 +31,10 @@ async def test_between_two_clients_the_time_is_kept_for_the_next_one(monkeypatch
     assert rests == [True, True, True, False]
 
 
-def work() -> None:
-    time.sleep(0.002)
-
-
-async def test_others_get_their_turn_between_two_pieces_in_any_case() -> None:
+async def test_others_get_their_turn_between_two_pieces_in_any_case(monkeypatch: pytest.MonkeyPatch) -> None:
     turns: list[str] = []
+    moment = 0.0
+    monkeypatch.setattr(time, "perf_counter", lambda: moment)
 
     async def other() -> None:
         turns.append("other")
@@ -45,7 +43,7 @@ async def test_others_get_their_turn_between_two_pieces_in_any_case() -> None:
     pace = Pace(lambda: False)
     await pace.rest()
     assert not turns, "nothing was done yet, nobody needs a turn"
-    work()
+    moment = 0.002  # a piece of work later
     await pace.rest()
     turns.append("batch")
     await task

@@ -93,7 +93,7 @@ async def test_a_client_that_leaves_is_no_timeout_of_the_work() -> None:
     connection = Connection()
 
     async def work() -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             connection.left.set()
             await asyncio.Event().wait()
 
