@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterable
 from typing import Any
 
-_AGAIN_SECONDS = 2.0
+_AGAIN_SECONDS = 5.0  # in which who was heard has cleaned up
 
 
 async def cancel_all(tasks: Iterable["asyncio.Task[Any]"]) -> None:

@@ -15,7 +15,7 @@ from openai import AsyncOpenAI
 from agon.messages import GenerationRequest, ModelCard, now
 from agon.stream.connection import connect
 from agon.stream.frames import Admission, Body, Delta, End, out
-from agon.stream.gate import Answer, Append, Claiming, Duplicate, Gate, Yours
+from agon.stream.gate import Answer, Append, Claiming, Gate, Yours
 from agon.stream.heartbeat import Load, Report, WorkerHeartbeat
 from agon_ingress.app import create_app
 from agon_ingress.house import House
@@ -98,10 +98,13 @@ class FakeWorker:
     models: tuple[str, ...] = (MODEL,)
     tellings: list[Telling] = field(default_factory=list)
     heartbeat: WorkerHeartbeat | None = None
+    working: "asyncio.Task[None] | None" = None
 
     async def telling(self, number: int = 0) -> Telling:
         """The request with this number, once it is there."""
-        await eventually(lambda: len(self.tellings) > number)
+        await eventually(lambda: len(self.tellings) > number or (self.working is not None and self.working.done()))
+        if len(self.tellings) <= number and self.working is not None:
+            self.working.result()  # what it died of
         return self.tellings[number]
 
     @asynccontextmanager
@@ -115,13 +118,13 @@ class FakeWorker:
         consumer = AIOKafkaConsumer(*topics, bootstrap_servers=self.settings.kafka_url, auto_offset_reset="earliest")
         self.heartbeat.start()
         await consumer.start()
-        work = asyncio.create_task(self._work(consumer, Gate(redis, self.settings.keys), self.heartbeat.owner))
+        self.working = asyncio.create_task(self._work(consumer, Gate(redis, self.settings.keys), self.heartbeat.owner))
         try:
             yield self
         finally:
-            work.cancel()
+            self.working.cancel()
             with suppress(asyncio.CancelledError):
-                await work
+                await self.working
             await consumer.stop()
             await asyncio.to_thread(self.heartbeat.stop)
             await redis.aclose()
@@ -132,9 +135,8 @@ class FakeWorker:
                 request = GenerationRequest.decode(record.value)
                 source = f"{record.topic}/{record.partition}/{record.offset}"
                 (claim,) = await gate.claim([Claiming(request.tenant, request.request_id, source, "d", owner)])
-                if isinstance(claim, Duplicate):
-                    continue
-                assert isinstance(claim, Yours)
+                if not isinstance(claim, Yours):
+                    continue  # it was there before: another record, or this one, read again after an error of Kafka's
                 self.tellings.append(Telling(gate, owner, request, claim.attempt, source))
                 group.create_task(self.script(self.tellings[-1]))  # type: ignore[arg-type]
 

@@ -61,7 +61,7 @@ class Api:
 
 
 def _client(url: str) -> OpenAI:
-    return OpenAI(base_url=f"{url}/v1", api_key="none", max_retries=0, _strict_response_validation=True)
+    return OpenAI(base_url=f"{url}/v1", api_key="none", _strict_response_validation=True)
 
 
 @pytest.fixture(scope="session")

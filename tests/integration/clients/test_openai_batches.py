@@ -32,7 +32,7 @@ def submitted(client: OpenAI, url: Any, data: bytes, **more: Any) -> Batch:
     return client.batches.create(input_file_id=file.id, endpoint=url, completion_window="24h", **more)
 
 
-def ended(client: OpenAI, batch: Batch, seconds: float = 60) -> Batch:
+def ended(client: OpenAI, batch: Batch, seconds: float = 300) -> Batch:
     """Ask now and then until it has ended."""
     until = time.monotonic() + seconds
     while batch.status in ("validating", "in_progress", "finalizing", "cancelling"):
