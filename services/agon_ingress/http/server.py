@@ -18,6 +18,9 @@ from agon_ingress.http.errors import envelope
 
 SMALL_HEAD = 64 * 1024  # bytes; for the small apps beside the main one
 LINGER_SECONDS = 1.0
+KEEP_ALIVE_SECONDS = 75
+"""How long an idle connection stays open: longer than clients and proxies keep theirs (httpx 5 s, load balancers and
+nginx 60 s). Who keeps one longer sends a request into a connection that is being closed, and is not answered."""
 
 
 class Joining:
@@ -187,6 +190,7 @@ def make_server(app: ASGIApp, drain: timedelta, most_head_bytes: int = SMALL_HEA
             log_config=None,
             log_level="error",  # a client that sends junk is no news
             server_header=False,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=max(1, round(drain.total_seconds())),
         )
     )

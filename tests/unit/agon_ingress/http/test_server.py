@@ -114,6 +114,12 @@ async def answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
     return int(head.split()[1]), await reader.readexactly(length)
 
 
+def test_an_idle_connection_stays_open_for_longer_than_proxies_keep_theirs() -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None: ...
+
+    assert make_server(app, timedelta(seconds=1), lifespan=False).config.timeout_keep_alive > 60
+
+
 UPGRADE = b"connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABk\r\n"
 
 
