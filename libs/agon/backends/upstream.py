@@ -189,6 +189,8 @@ class UpstreamBackend:
         except TimeoutError:
             end = answer.failed(Expired("the request's deadline passed before its answer was complete"))
         except AgonError as error:
+            if isinstance(error, UpstreamFailed):  # clients are not told where it is, but who runs this must know
+                _log.warning("%s at %s: %s (%s)", self._name, self._url, error, error.__cause__ or error.code)
             end = answer.failed(error)
         except Exception:
             _log.exception("talking to %s failed", self._url)

@@ -303,7 +303,7 @@ async def test_a_silent_server_times_out() -> None:
     assert error.code == "upstream_timeout"
 
 
-async def test_a_server_that_is_not_there_is_named_so() -> None:
+async def test_a_server_that_is_not_there_is_named_so(caplog: pytest.LogCaptureFixture) -> None:
     listener = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", 0)
     port = listener.sockets[0].getsockname()[1]
     listener.close()
@@ -317,6 +317,8 @@ async def test_a_server_that_is_not_there_is_named_so() -> None:
     [end] = told.ends()
     assert isinstance(end, Failed)
     assert end.error.code == "upstream_unreachable"  # type: ignore[attr-defined]
+    assert str(port) not in end.error.message
+    assert f"http://127.0.0.1:{port}/v1: the upstream cannot be reached (Cannot connect" in caplog.text
 
 
 async def test_a_deadline_ends_the_stream() -> None:
