@@ -7,15 +7,16 @@ from contextlib import aclosing
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
-from pydantic import ValidationError
 
-from agon.bus.clients import servers
+from agon.bus.batches import reader
+from agon.bus.clients import Record, servers
 from agon.bus.headers import event_headers
-from agon.errors import SetupError
+from agon.errors import InvalidRequest, SetupError
 from agon.messages import ModelCard
 from agon.settings import Settings
 
 _log = logging.getLogger(__name__)
+_read = reader(ModelCard)
 _READ_SECONDS = 30.0
 _POLL_MS = 500
 _ASSIGNMENT_SECONDS = 0.01
@@ -69,7 +70,7 @@ async def follow(settings: Settings) -> AsyncGenerator[Mapping[str, ModelCard]]:
                 for record in records:
                     if record.value is None:
                         cards.pop((record.key or b"").decode(errors="replace"), None)
-                    elif (card := _card(record.value)) is not None:
+                    elif (card := _card(record)) is not None:
                         cards[card.model] = card
     finally:
         await consumer.stop()
@@ -112,10 +113,10 @@ async def publish(settings: Settings, producer: AIOKafkaProducer, card: ModelCar
     _log.info("%s is registered as %s", card.model, card.state)
 
 
-def _card(value: bytes) -> ModelCard | None:
+def _card(record: Record) -> ModelCard | None:
     try:
-        return ModelCard.decode(value)
-    except ValidationError:
+        return _read(record)
+    except InvalidRequest as error:
         # Whoever wrote it, it is no card of a model of ours, and must stop nobody from starting.
-        _log.warning("an unreadable record in the registry is passed over")
+        _log.warning("%s/%d/%d is unreadable and passed over: %s", record.topic, record.partition, record.offset, error)
         return None

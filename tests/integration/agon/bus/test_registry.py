@@ -21,7 +21,9 @@ async def settings(kafka_url: str, topic_prefix: str) -> Settings:
     return Settings(kafka_url=kafka_url, topic_prefix=topic_prefix, name="test")
 
 
-async def test_who_follows_sees_what_is_there_and_then_what_comes(settings: Settings) -> None:
+async def test_who_follows_sees_what_is_there_and_then_what_comes(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
     adapter = CARD.model_copy(update={"model": "a", "base": "m", "source": "/somewhere"})
     async with started_producer(settings) as producer:
         assert await registry.read(settings) == {}
@@ -30,6 +32,9 @@ async def test_who_follows_sees_what_is_there_and_then_what_comes(settings: Sett
         await producer.send_and_wait(settings.topics.models, b"no card", key=b"x")
         async with aclosing(registry.follow(settings)) as snapshots:
             assert await anext(snapshots) == {"m": CARD}
+            assert (
+                f"{settings.topics.models}/0/1 is unreadable and passed over: the record: Invalid JSON" in caplog.text
+            )
             await registry.publish(settings, producer, adapter)
             assert await anext(snapshots) == {"m": CARD, "a": adapter}
             gone = adapter.model_copy(update={"state": "withdrawn"})
