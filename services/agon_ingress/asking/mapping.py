@@ -11,7 +11,7 @@ from agon.messages.requests import Kind
 from agon.messages.sampling import Sampling
 from agon.messages.tools import Tool
 from agon_ingress.asking.endpoint import Ask
-from agon_ingress.http.errors import invalid
+from agon_ingress.http.findings import invalid
 
 LEAST_TOP_P = 1e-9  # workers take no 0; this leaves the same one token
 

@@ -9,7 +9,8 @@ from pydantic import ValidationError
 
 from agon.errors import InvalidRequest, UnsupportedParameter
 from agon_ingress.bodies.policy import Asked, fates, option_objects, refusals
-from agon_ingress.http.errors import invalid, unknown_model
+from agon_ingress.http.errors import unknown_model
+from agon_ingress.http.findings import invalid
 
 MOST_NAMED = 32  # names in `x-ignored-params`; a header must stay small whatever a client sends
 

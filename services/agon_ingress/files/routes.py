@@ -19,7 +19,7 @@ from agon_ingress.bodies.pages import After, Order, cut, possible, unknown_after
 from agon_ingress.bodies.receiving import in_time, tenant_of
 from agon_ingress.files.types import File, FileDeleted, FileList, NewFile
 from agon_ingress.house import House
-from agon_ingress.http.errors import invalid
+from agon_ingress.http.findings import invalid
 from agon_ingress.recorded import named, not_found
 
 router = APIRouter(prefix="/v1/files", tags=["files"])

@@ -88,6 +88,9 @@ async def test_metadata_is_limited_at_the_bound_and_one_beyond(metadata: Any, co
         ([], "empty_array", "prompt", "at least 1 item"),
         ([[]], "empty_array", "prompt[0]", "at least 1 item"),
         (5, "invalid_type", "prompt", "a valid string or a valid array"),
+        ([[1], []], "empty_array", "prompt[1]", "at least 1 item"),
+        ([1, -1], "integer_below_min_value", "prompt[1]", "greater than or equal to 0"),
+        (["a", 5], "invalid_type", "prompt[0]", "prompt[1]: Input should be a valid string or a valid array"),
     ],
 )
 async def test_an_error_of_a_union_tells_what_the_value_is_near_to(
@@ -159,3 +162,8 @@ async def test_a_method_that_a_path_does_not_take_is_told_with_all_that_it_takes
 async def test_an_empty_content_encoding_is_none() -> None:
     told = await post(offline(), "/v1/responses", {"model": "m", "input": "Hi", "store": False}, content_encoding="")
     assert told.status == 503
+
+
+async def test_an_error_within_a_list_is_told_by_the_member_whose_type_the_others_have() -> None:
+    told = await post(offline(), "/v1/embeddings", {"model": "e", "input": ["a", ""]})
+    assert (told.status, told.error["code"], told.error["param"]) == (400, "empty_string", "input[1]")

@@ -10,7 +10,8 @@ from starlette.exceptions import HTTPException
 
 from agon import errors
 from agon.stream.frames import End
-from agon_ingress.http.errors import envelope, error_response, from_end, from_exception, invalid, param_path
+from agon_ingress.http.errors import envelope, error_response, from_end, from_exception
+from agon_ingress.http.findings import invalid, param_path
 from unit.agon_ingress.offline import offline, post
 
 
