@@ -50,7 +50,7 @@ class IngressSettings(Settings):
     """Stop strings of one request."""
     max_n: Annotated[int, Field(ge=1, le=16)] = 16
     """Answers to one prompt."""
-    max_inputs: Annotated[int, Field(ge=1)] = 2048
+    max_inputs: Annotated[int, Field(ge=1, le=16_384)] = 2048
     """Prompts of one completion, inputs of one embedding request."""
     max_schema_depth: Annotated[int, Field(ge=1, le=256)] = 64
     """Objects and arrays in one another, in the JSON schema of a tool or of an answer."""

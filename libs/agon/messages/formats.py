@@ -54,7 +54,8 @@ class ChoiceFormat(Message):
 
     type: Literal["choice"] = "choice"
     choices: Annotated[
-        tuple[Annotated[str, Field(min_length=1, max_length=4096)], ...], Field(min_length=1, max_length=1024)
+        tuple[Annotated[str, Field(min_length=1, max_length=4096)], ...],
+        Field(min_length=1, max_length=1024, fail_fast=True),
     ]
 
 

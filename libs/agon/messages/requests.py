@@ -64,11 +64,13 @@ class ChatMessage(Message):
     may have none. A `tool` message answers the call whose id is its `tool_call_id`."""
 
     role: Role
-    tool_calls: Annotated[tuple[ToolCall, ...], Field(max_length=128)] | None = None
+    tool_calls: Annotated[tuple[ToolCall, ...], Field(max_length=128, fail_fast=True)] | None = None
     tool_call_id: Annotated[str, Field(max_length=128)] | None = None
     name: str | None = None
     # Behind `tool_calls`, which its check must know.
-    content: str | tuple[TextPart, ...] | None = Field(default=None, validate_default=True)
+    content: str | Annotated[tuple[TextPart, ...], Field(fail_fast=True)] | None = Field(
+        default=None, validate_default=True
+    )
 
     @field_validator("content")
     @classmethod
@@ -95,8 +97,8 @@ class GenerationRequest(Sampling):
     request_id: Id
     tenant: Id = "default"
     kind: Kind = "chat"
-    messages: Annotated[tuple[ChatMessage, ...], Field(max_length=4096)] | None = None
-    tools: Annotated[tuple[Tool, ...], Field(max_length=128)] | None = None
+    messages: Annotated[tuple[ChatMessage, ...], Field(max_length=4096, fail_fast=True)] | None = None
+    tools: Annotated[tuple[Tool, ...], Field(max_length=128, fail_fast=True)] | None = None
     """Functions that the chat template tells the model of; what it makes of them is text, in the template's format."""
     tool_choice: ToolChoice | None = None
     """Which of them it may, must or must not call; None is `auto`."""
@@ -106,9 +108,15 @@ class GenerationRequest(Sampling):
     """Further variables of the model's chat template, such as `enable_thinking`."""
     truncate: bool = False
     """Only of a chat: leave out its oldest turns where it does not fit the model's context."""
-    prompt: str | tuple[TokenId, ...] | None = None
+    prompt: str | Annotated[tuple[TokenId, ...], Field(fail_fast=True)] | None = None
     """Text (control tokens in it are control tokens) or token ids."""
-    inputs: Annotated[tuple[str | tuple[TokenId, ...], ...], Field(min_length=1, max_length=256)] | None = None
+    inputs: (
+        Annotated[
+            tuple[str | Annotated[tuple[TokenId, ...], Field(fail_fast=True)], ...],
+            Field(min_length=1, max_length=256, fail_fast=True),
+        ]
+        | None
+    ) = None
     """Only of kind `embedding`, instead of `prompt`: several at once. The answer's choices are their vectors, in order,
     each as base64 of little-endian float32."""
     dimensions: Annotated[int, Field(ge=1)] | None = None

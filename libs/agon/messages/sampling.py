@@ -37,10 +37,10 @@ class Sampling(Message):
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
     stop: Annotated[
         tuple[StopString, ...],
-        Field(max_length=4),
+        Field(max_length=4, fail_fast=True),
         BeforeValidator(as_tuple, json_schema_input_type=StopString | Annotated[list[StopString], Field(max_length=4)]),
     ] = ()
-    stop_token_ids: Annotated[tuple[TokenId, ...], Field(max_length=128)] = ()
+    stop_token_ids: Annotated[tuple[TokenId, ...], Field(max_length=128, fail_fast=True)] = ()
     """The answer ends with the first of these tokens, which adds nothing to its text."""
     min_tokens: Annotated[int, Field(ge=0)] = 0
     """No token ends the answer before it has so many."""

@@ -24,7 +24,7 @@ class AllowedTools(Message):
     """Some of the offered functions may (`auto`) or must (`required`) be called."""
 
     mode: Literal["auto", "required"]
-    tools: Annotated[tuple[NamedChoice, ...], Field(min_length=1, max_length=128)]
+    tools: Annotated[tuple[NamedChoice, ...], Field(min_length=1, max_length=128, fail_fast=True)]
 
 
 class AllowedChoice(Message):

@@ -25,7 +25,7 @@ class UploadRequest(Asked):
 class UploadCompleted(Asked):
     """`POST /v1/uploads/{upload_id}/complete`: the parts, in their order."""
 
-    part_ids: Annotated[tuple[str, ...], Field(min_length=1)]
+    part_ids: Annotated[tuple[str, ...], Field(min_length=1, fail_fast=True)]
     md5: str | None = None
 
 

@@ -19,7 +19,7 @@ class Prompted(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | tuple[TextPart, ...]
+    content: str | Annotated[tuple[TextPart, ...], Field(fail_fast=True)]
 
 
 class _Asked(_Body):
@@ -35,7 +35,7 @@ class _Asked(_Body):
 class _Question(_Asked):
     """Either a `prompt` or `messages`, ending with what the user says."""
 
-    messages: Annotated[tuple[Prompted, ...], Field(min_length=1, max_length=1024)] | None = None
+    messages: Annotated[tuple[Prompted, ...], Field(min_length=1, max_length=1024, fail_fast=True)] | None = None
     prompt: Annotated[str, Field(min_length=1)] | None = None
 
     @model_validator(mode="after")

@@ -13,6 +13,10 @@ from agon_ingress.http.errors import unknown_model
 from agon_ingress.http.findings import invalid
 
 MOST_NAMED = 32  # names in `x-ignored-params`; a header must stay small whatever a client sends
+MOST_ENTRIES = 1024
+"""Of an object in a request."""
+MOST_ITEMS = 16_384
+"""Of a list, but for token ids."""
 
 _NO_NAME = ("string_pattern_mismatch", "string_too_long")  # of a text that is no model's name
 
@@ -37,6 +41,7 @@ def read(kind: type[A], raw: Mapping[str, Any]) -> tuple[A, tuple[str, ...]]:
         if name in refused and value is not None and value not in refused[name].neutral:
             told = refused[name].why or "Leave it out."
             raise UnsupportedParameter(f"`{name}` is not supported by this server. {told}", param=name)
+        _refuse_too_many(name, value)
     kind.refuse_within(raw)
     given = {
         name: _without_nulls(value) if name in objects and isinstance(value, dict) else value
@@ -54,6 +59,16 @@ def read(kind: type[A], raw: Mapping[str, Any]) -> tuple[A, tuple[str, ...]]:
             raise unknown_model(str(raw["model"])) from None
         raise invalid(found, given, known) from None
     return request, tuple(name for name in raw if name not in known)
+
+
+def _refuse_too_many(name: str, value: Any) -> None:
+    """What no request needs, before each of it is looked at: of a union, for every member."""
+    if isinstance(value, dict) and len(value) > MOST_ENTRIES:
+        told = f"{name}: Object should have at most {MOST_ENTRIES:,} items, not {len(value):,}"
+        raise InvalidRequest(told, param=name, code="object_above_max_properties")
+    if isinstance(value, list) and len(value) > MOST_ITEMS and not isinstance(value[0], int):
+        told = f"{name}: List should have at most {MOST_ITEMS:,} items, not {len(value):,}"
+        raise InvalidRequest(told, param=name, code="array_above_max_length")
 
 
 def _without_nulls(given: dict[str, Any]) -> dict[str, Any]:

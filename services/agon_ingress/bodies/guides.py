@@ -22,7 +22,7 @@ from agon_ingress.bodies.policy import Asked
 
 _Schema = dict[str, Any] | str
 _VLLMS = ("guided_json", "guided_regex", "guided_choice", "guided_grammar", "structured_outputs")
-_Choices = Annotated[tuple[str, ...], Field(min_length=1, max_length=1024)]
+_Choices = Annotated[tuple[str, ...], Field(min_length=1, max_length=1024, fail_fast=True)]
 
 
 class StructuredOutputs(Asked):

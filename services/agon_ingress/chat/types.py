@@ -21,7 +21,7 @@ ChatFinish = Literal["stop", "length", "tool_calls", "content_filter"]
 class ChatCompletionRequest(Guided, Sampling, Asked):
     """`POST /v1/chat/completions`. What is left out is the model's own default."""
 
-    messages: Annotated[tuple[ChatMessage, ...], Field(min_length=1, max_length=4096)]
+    messages: Annotated[tuple[ChatMessage, ...], Field(min_length=1, max_length=4096, fail_fast=True)]
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
     """Prompt excluded; `max_tokens` is its older name."""
     top_p: TopP | None = None
@@ -34,7 +34,7 @@ class ChatCompletionRequest(Guided, Sampling, Asked):
     """Requests with the same key go to the same worker, which has their common beginning cached."""
     logprobs: bool = False
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
-    tools: Annotated[tuple[Tool, ...], Field(max_length=128)] | None = None
+    tools: Annotated[tuple[Tool, ...], Field(max_length=128, fail_fast=True)] | None = None
     tool_choice: ToolChoice | None = None
     parallel_tool_calls: bool | None = None
     """False: at most one call."""

@@ -10,9 +10,12 @@ from agon_ingress.bodies.guides import Guided, refuse_nameless_schema
 from agon_ingress.bodies.openai_types import ServiceTier, StreamOptions, Told, TopP, Usage
 from agon_ingress.bodies.policy import Accepted, Asked, Refused
 
-Tokens = Annotated[tuple[TokenId, ...], Field(min_length=1)]
+Tokens = Annotated[tuple[TokenId, ...], Field(min_length=1, fail_fast=True)]
 Prompt = (
-    str | Tokens | Annotated[tuple[str, ...], Field(min_length=1)] | Annotated[tuple[Tokens, ...], Field(min_length=1)]
+    str
+    | Tokens
+    | Annotated[tuple[str, ...], Field(min_length=1, fail_fast=True)]
+    | Annotated[tuple[Tokens, ...], Field(min_length=1, fail_fast=True)]
 )
 DEFAULT_MAX_TOKENS = 16
 

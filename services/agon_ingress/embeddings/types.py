@@ -9,13 +9,13 @@ from agon.messages.sampling import TokenId
 from agon_ingress.bodies.openai_types import Told
 from agon_ingress.bodies.policy import Accepted, Asked
 
-Tokens = Annotated[tuple[TokenId, ...], Field(min_length=1)]
+Tokens = Annotated[tuple[TokenId, ...], Field(min_length=1, fail_fast=True)]
 Text = Annotated[str, Field(min_length=1)]
 Input = (
     Text
     | Tokens
-    | Annotated[tuple[Text, ...], Field(min_length=1)]
-    | Annotated[tuple[Tokens, ...], Field(min_length=1)]
+    | Annotated[tuple[Text, ...], Field(min_length=1, fail_fast=True)]
+    | Annotated[tuple[Tokens, ...], Field(min_length=1, fail_fast=True)]
 )
 
 

@@ -6,6 +6,9 @@ from typing import Any
 
 from agon.errors import InvalidRequest
 
+_MOST = 100
+"""Findings that are looked at: each is held against all others."""
+
 
 def param_path(location: Iterable[str | int]) -> str | None:
     """`("messages", 0, "content")` as people write it: `messages[0].content`. None for the whole body.
@@ -52,6 +55,7 @@ def invalid(errors: Sequence[Any], body: Any = None, known: Container[str] = ())
 
     For a union pydantic tells why each member did not fit; of those, what lies deepest is what the client meant.
     """
+    errors = errors[:_MOST]
     for error in errors:
         if error["type"] == "json_invalid":
             return InvalidRequest(f"the body is not valid JSON: {error['ctx']['error']}", code="invalid_json")

@@ -21,7 +21,7 @@ from agon_ingress.responses.items import Item, Items, items_of
 
 router = APIRouter(prefix="/v1/conversations", tags=["conversations"])
 
-Added = Annotated[tuple[InputItem, ...], Field(max_length=20)]
+Added = Annotated[tuple[InputItem, ...], Field(max_length=20, fail_fast=True)]
 
 
 class _WithItems(Asked):

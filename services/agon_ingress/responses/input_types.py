@@ -21,7 +21,7 @@ class InputMessage(Asked):
 
     type: Literal["message"] = "message"
     role: Literal["user", "assistant", "system", "developer"]
-    content: str | tuple[InputText, ...]
+    content: str | Annotated[tuple[InputText, ...], Field(fail_fast=True)]
 
     def text(self) -> str:
         return self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
@@ -41,7 +41,7 @@ class InputCallOutput(Asked):
 
     type: Literal["function_call_output"]
     call_id: Annotated[str, Field(min_length=1, max_length=128)]
-    output: str | tuple[InputText, ...]
+    output: str | Annotated[tuple[InputText, ...], Field(fail_fast=True)]
 
     def text(self) -> str:
         return self.output if isinstance(self.output, str) else "".join(part.text for part in self.output)

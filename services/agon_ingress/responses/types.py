@@ -42,7 +42,7 @@ class NamedTool(Told):
 class AllowedFunctions(Told):
     type: Literal["allowed_tools"]
     mode: Literal["auto", "required"]
-    tools: Annotated[tuple[NamedTool, ...], Field(min_length=1, max_length=128)]
+    tools: Annotated[tuple[NamedTool, ...], Field(min_length=1, max_length=128, fail_fast=True)]
 
 
 ToolChoice = Literal["none", "auto", "required"] | Annotated[NamedTool | AllowedFunctions, Field(discriminator="type")]
@@ -108,16 +108,16 @@ class ResponseRequest(Asked):
     by sending its items again."""
 
     model: ModelName
-    input: str | Annotated[tuple[InputItem, ...], Field(max_length=4096)] = ()
+    input: str | Annotated[tuple[InputItem, ...], Field(max_length=4096, fail_fast=True)] = ()
     """May be left out where a response or a conversation goes on."""
     instructions: str | None = None
     max_output_tokens: Annotated[int, Field(ge=1)] | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: TopP | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
-    include: Annotated[tuple[str, ...], Field(max_length=32)] = ()
+    include: Annotated[tuple[str, ...], Field(max_length=32, fail_fast=True)] = ()
     """`message.output_text.logprobs` is known; what this server has no tools for is without effect."""
-    tools: Annotated[tuple[FunctionTool, ...], Field(max_length=128)] = ()
+    tools: Annotated[tuple[FunctionTool, ...], Field(max_length=128, fail_fast=True)] = ()
     tool_choice: ToolChoice = "auto"
     parallel_tool_calls: bool = True
     text: TextOptions = TextOptions()

@@ -90,7 +90,7 @@ async def test_metadata_is_limited_at_the_bound_and_one_beyond(metadata: Any, co
         (5, "invalid_type", "prompt", "a valid string or a valid array"),
         ([[1], []], "empty_array", "prompt[1]", "at least 1 item"),
         ([1, -1], "integer_below_min_value", "prompt[1]", "greater than or equal to 0"),
-        (["a", 5], "invalid_type", "prompt[0]", "prompt[1]: Input should be a valid string or a valid array"),
+        (["a", 5], "invalid_type", "prompt[0]", "prompt[1]: Input should be a valid string"),
     ],
 )
 async def test_an_error_of_a_union_tells_what_the_value_is_near_to(

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from agon.errors import AgonError, InvalidRequest, UnsupportedParameter
 from agon.messages.formats import ChoiceFormat, JsonObjectFormat, JsonSchemaFormat, RegexFormat
@@ -11,6 +12,7 @@ from agon_ingress.asking.mapping import command
 from agon_ingress.bodies.fields import ignored_header, parse
 from agon_ingress.bodies.policy import Asked, fates, refusals
 from agon_ingress.chat.types import ChatCompletionRequest
+from agon_ingress.completions.types import CompletionRequest
 from agon_ingress.routes import ENDPOINTS
 
 HELLO = {"model": "nano", "messages": [{"role": "user", "content": "Hello"}]}
@@ -329,3 +331,45 @@ def test_another_content_type_is_415() -> None:
 @pytest.mark.parametrize("kind", [None, "application/json; charset=utf-8", "APPLICATION/JSON", "application/x+json"])
 def test_json_by_any_name_is_json(kind: str | None) -> None:
     assert parse(ChatCompletionRequest, json.dumps(HELLO).encode(), kind)[0].model == "nano"
+
+
+MANY = 3000
+
+
+@pytest.mark.parametrize(
+    ("path", "fields"),
+    [
+        ("/v1/chat/completions", {"messages": [5] * MANY}),
+        ("/v1/chat/completions", {"messages": [{"role": "user", "content": [5] * MANY}]}),
+        ("/v1/chat/completions", {"messages": [{"role": "assistant", "tool_calls": [5] * MANY}]}),
+        ("/v1/chat/completions", {"tools": [5] * MANY}),
+        ("/v1/chat/completions", {"stop": [5] * MANY}),
+        ("/v1/chat/completions", {"stop_token_ids": ["x"] * MANY}),
+        ("/v1/chat/completions", {"guided_choice": [5] * MANY}),
+        ("/v1/chat/completions", {"tool_choice": {"type": "allowed_tools", "allowed_tools": {"tools": [5] * MANY}}}),
+        ("/v1/completions", {"prompt": ["a", *[5] * MANY]}),
+        ("/v1/completions", {"prompt": [[]] * MANY}),
+        ("/v1/embeddings", {"input": [""] * MANY}),
+        ("/v1/responses", {"input": [5] * MANY}),
+        ("/v1/responses", {"input": [{"role": "user", "content": [5] * MANY}]}),
+        ("/v1/responses", {"input": [{"type": "function_call_output", "call_id": "c", "output": [5] * MANY}]}),
+        ("/v1/responses", {"tools": [5] * MANY}),
+        ("/v1/responses", {"include": [5] * MANY}),
+    ],
+)
+def test_a_list_is_looked_at_until_the_first_that_is_wrong(path: str, fields: dict[str, Any]) -> None:
+    """Else a small body with many mistakes takes an ingress minutes, in which nobody is answered."""
+    kind = dict(KINDS)[path]
+    with pytest.raises(ValidationError) as caught:
+        kind.model_validate_json(json.dumps({**LEAST[path], **fields}), strict=True)
+    assert caught.value.error_count() < 20
+
+
+def test_what_has_more_entries_than_any_request_needs_is_refused_unread() -> None:
+    for fields, code in (
+        ({"logit_bias": {f"k{n}": 1 for n in range(1025)}}, "object_above_max_properties"),
+        ({"messages": [{}] * 16_385}, "array_above_max_length"),
+    ):
+        assert refused(**fields).code == code
+    read(logit_bias={str(n): 1 for n in range(1024)})
+    ask("/v1/completions", CompletionRequest, prompt=[1] * 20_000)

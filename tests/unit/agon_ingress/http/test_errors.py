@@ -133,3 +133,9 @@ async def test_a_route_that_breaks_answers_as_every_other_and_tells_nothing(capl
     assert (told.status, told.error["type"]) == (500, "server_error")
     assert b"secret" not in told.body
     assert "secret" in caplog.text
+
+
+def test_of_very_many_findings_the_first_are_looked_at() -> None:
+    """Each is held against all others."""
+    findings = [{"type": "int_type", "loc": ("x", n), "msg": "Input should be a valid integer"} for n in range(1000)]
+    assert invalid(findings, {"x": ["a"] * 1000}).message.endswith("(and 95 more)")
