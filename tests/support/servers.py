@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from aiokafka.admin import AIOKafkaAdminClient
 
 from agon.local.kafka import KafkaServer
-from agon.local.ports import free_port
+from agon.local.ports import LOOPBACK, is_free
 from agon.local.postgres import PostgresServer
 from agon.local.redis import RedisServer
 from agon.local.server import Server
@@ -116,7 +116,7 @@ def _in_container(name: str, closing: ExitStack) -> str:
         from testcontainers.core.container import DockerContainer
         from testcontainers.core.wait_strategies import LogMessageWaitStrategy
 
-        port, inner = free_port(), {"kafka": 9092, "redis": 6379, "postgres": 5432}[name]
+        port, inner = _port_for_docker(), {"kafka": 9092, "redis": 6379, "postgres": 5432}[name]
         # The reaper would be one more image; these end with the run.
         testcontainers_config.ryuk_disabled = True
         container = DockerContainer(IMAGES[name])
@@ -136,6 +136,15 @@ def _in_container(name: str, closing: ExitStack) -> str:
             container = container.with_env("POSTGRES_USER", "agon").with_env("POSTGRES_PASSWORD", password)
         closing.enter_context(container.waiting_for(LogMessageWaitStrategy(ready).with_startup_timeout(60)))
     return url
+
+
+def _port_for_docker() -> int:
+    """Not `free_port`: whether Docker would bind a port that this process holds depends on its version. The kernel
+    gives these to nobody who doesn't ask for them, and each worker of pytest-xdist has a hundred of its own.
+    """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    ports = range(20_000 + 100 * (worker % 100), 20_100 + 100 * (worker % 100))
+    return next(port for port in ports if is_free(LOOPBACK, port))
 
 
 def _kafka_environment(port: int) -> dict[str, str]:

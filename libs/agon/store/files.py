@@ -128,9 +128,14 @@ async def delete(pool: Pool, tenant: str, file_id: str) -> bool:
     return deleted is True
 
 
-async def held(pool: Pool, tenant: str) -> int:
+async def one_by_one(connection: Connection, tenant: str) -> None:
+    """Wait until no other transaction is between this call and its end for that tenant."""
+    await connection.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", f"agon files {tenant}")
+
+
+async def held(database: Pool | Connection, tenant: str) -> int:
     """Bytes of all files of a tenant."""
-    size: int = await pool.fetchval(
+    size: int = await database.fetchval(
         f"SELECT coalesce(sum(bytes), 0)::bigint FROM agon.files WHERE tenant = $1 AND {_ALIVE}", tenant
     )
     return size

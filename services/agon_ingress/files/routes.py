@@ -40,10 +40,7 @@ async def create_file(request: Request) -> File:
         size, most = upload.size or 0, house.settings.max_file_bytes
         if size > most:
             raise TooLarge(f"file: it has {size:,} bytes, and {most:,} are the most", param="file")
-        kept = await files.held(house.pool, tenant)
-        if kept + size > house.settings.max_tenant_file_bytes:
-            told = f"your files have {kept:,} bytes, and {house.settings.max_tenant_file_bytes:,} are the most"
-            raise TooLarge(f"{told}: delete some", param="file", code="storage_limit_exceeded")
+        _bound(house, await files.held(house.pool, tenant), size)
         lasts = BATCH_FILES_LAST if new.purpose == "batch" else None
         if new.expires_after is not None:
             lasts = timedelta(seconds=new.expires_after.seconds)
@@ -57,6 +54,9 @@ async def create_file(request: Request) -> File:
                 purpose=new.purpose,
                 expires_after=lasts,
             )
+            # Others may have been written meanwhile.
+            await files.one_by_one(connection, tenant)
+            _bound(house, await files.held(connection, tenant) - size, size)
     return File.of(row)
 
 
@@ -117,6 +117,13 @@ def _house(request: Request) -> House:
     house: House = request.app.state.house
     house.health.require("postgres")
     return house
+
+
+def _bound(house: House, kept: int, size: int) -> None:
+    """Raises `TooLarge` when a tenant who keeps so much has no room for a file of that size."""
+    if kept + size > house.settings.max_tenant_file_bytes:
+        told = f"your files have {kept:,} bytes, and {house.settings.max_tenant_file_bytes:,} are the most"
+        raise TooLarge(f"{told}: delete some", param="file", code="storage_limit_exceeded")
 
 
 @contextlib.asynccontextmanager

@@ -18,7 +18,7 @@ from openai.types import Batch
 from agon.api_keys import ApiKey, Limits, keyed_hash, mint
 from agon.bus import topic_admin
 from agon.messages import now
-from agon.store import api_keys
+from agon.store import api_keys, files
 from agon_ingress import sweeping
 from integration.agon_ingress.conftest import Ingress, MakeSettings, eventually, serving
 from support.forked import Forked
@@ -203,7 +203,7 @@ async def test_what_is_not_done_when_the_window_ends_has_expired(opened: Any) ->
         assert await house.connection.fetchval("SELECT count(*) FROM agon.requests") == 3
 
 
-async def test_limits_of_files_at_the_bound_and_beyond(opened: Any) -> None:
+async def test_limits_of_files_at_the_bound_and_beyond(opened: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     async with opened(max_file_bytes=1000, max_tenant_file_bytes=2500, max_batch_requests=2, max_batches=1) as house:
         async with httpx.AsyncClient(base_url=f"{house.ingress.url}/v1", timeout=60) as client:
 
@@ -222,6 +222,22 @@ async def test_limits_of_files_at_the_bound_and_beyond(opened: Any) -> None:
             no_file = await client.post("/files", files={"other": b"x"}, data={"purpose": "batch"})
             assert (no_file.status_code, no_file.json()["error"]["param"]) == (400, "file")
             for file in (await client.get("/files")).json()["data"]:
+                await client.delete(f"/files/{file['id']}")
+
+            # Three at once, each of which had room when it began to be written.
+            began, write = asyncio.Barrier(3), files.write
+
+            async def together(*given: Any, **named: Any) -> Any:
+                await began.wait()
+                return await write(*given, **named)
+
+            with monkeypatch.context() as patched:
+                patched.setattr(files, "write", together)
+                codes = [answer.status_code for answer in await asyncio.gather(*(upload(1000) for _ in range(3)))]
+            assert sorted(codes) == [200, 200, 413]
+            kept = (await client.get("/files")).json()["data"]
+            assert len(kept) == 2
+            for file in kept:
                 await client.delete(f"/files/{file['id']}")
         official = house.ingress.client
         assert (await ended(official, "script", "script")).status == "completed"
