@@ -115,6 +115,7 @@ def test_a_request_is_translated_field_by_field() -> None:
         [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "ab"}],
         ({"type": "function", "function": {"name": "add"}},),
         {"brief": True},
+        spare=3,
     )
     params = request.params
     assert params == SamplingParams(
