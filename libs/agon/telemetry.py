@@ -7,6 +7,7 @@ import json
 import logging
 import secrets
 import sys
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -91,9 +92,17 @@ class Metrics:
 
 
 class _JsonFormatter(logging.Formatter):
+    """One object per line. `at` is RFC 3339 UTC, as every time of ours that a machine reads."""
+
+    def __init__(self, process: str) -> None:
+        super().__init__()
+        self._process = process
+
     def format(self, record: logging.LogRecord) -> str:
+        at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         line = {
-            "at": self.formatTime(record, "%Y-%m-%dT%H:%M:%S"),
+            "at": at.replace("+00:00", "Z"),
+            "process": self._process,
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
@@ -110,9 +119,9 @@ def configure_logging(process: str, level: str = "INFO", style: str = "text") ->
     """
     handler = logging.StreamHandler(sys.stderr)
     if style == "json":
-        handler.setFormatter(_JsonFormatter())
+        handler.setFormatter(_JsonFormatter(process))
     else:
-        handler.setFormatter(logging.Formatter(f"%(asctime)s {process} %(levelname)s %(message)s", "%H:%M:%S"))
+        handler.setFormatter(logging.Formatter(f"%(asctime)s {process} %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S"))
     logging.basicConfig(level=level, handlers=[handler], force=True)
     # aiokafka says at each first use of a group that its coordinator is not there yet, as an error; it is no error.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)

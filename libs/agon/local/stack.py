@@ -226,6 +226,7 @@ class Stack:
             if self._terminal.silent_for > _QUIET:
                 late = [part.supervised for part in self._services if not part.supervised.once_ready.is_set()]
                 said = last_lines(self._data.log(late[0].name)) if late else ""
+                said = said.partition(" INFO ")[2] or said  # when, and whose log it is, is known here
                 self._terminal.tell("waiting for", f"{', '.join(part.name for part in late)}  {said[:100]}")
             await asyncio.sleep(0.1)
 

@@ -3,10 +3,12 @@
 import json
 import logging
 import re
+from datetime import datetime, timedelta
 
 import pytest
 from prometheus_client import generate_latest
 
+from agon.messages import now
 from agon.telemetry import METRICS, Metrics, configure_logging, new_traceparent
 
 
@@ -31,7 +33,15 @@ def test_json_logs_are_one_object_per_line(capsys: pytest.CaptureFixture[str]) -
     configure_logging("test", style="json")
     logging.getLogger("x").warning("line one\nline two")
     line = json.loads(capsys.readouterr().err)
-    assert (line["level"], line["message"]) == ("warning", "line one\nline two")
+    assert (line["process"], line["level"], line["message"]) == ("test", "warning", "line one\nline two")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line["at"])
+    assert abs(datetime.fromisoformat(line["at"]) - now()) < timedelta(minutes=1)
+
+
+def test_a_line_for_people_says_the_day_too(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging("test")
+    logging.getLogger("x").warning("late")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d test WARNING late\n", capsys.readouterr().err)
 
 
 def test_a_trace_context_is_w3c() -> None:
