@@ -13,6 +13,7 @@ text. Only a tool that was offered can be called: anything else is text.
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable
+from itertools import groupby
 
 from agon.dialects.envelope import SPACE, Envelope, Value
 from agon.dialects.pieces import Arguments, Call, Piece, Text
@@ -97,7 +98,10 @@ class HermesReader(CallReader):
         self._unclosed = False
 
     def outside(self, character: str, out: list[Piece]) -> None:
+        blank = not self.held or self.held[-1] in SPACE  # for in a tag there is no space
         self.held += character
+        if blank and character in SPACE:
+            return  # without a look at all of it, which may be long
         seen = self.held.lstrip(SPACE)
         if seen == self.OPEN:
             self._envelope = Envelope(self.offered)
@@ -139,14 +143,19 @@ class JsonReader(CallReader):
     def __init__(self, offered: Collection[str]) -> None:
         super().__init__(offered)
         self._plain = False
+        self._blank = False  # all that is held may stand before a call
 
     def outside(self, character: str, out: list[Piece]) -> None:
         if self._plain:
             out.append(Text(character))
             return
         self.held += character
+        before = self.BETWEEN if self.count else f"{SPACE}["
+        if self._blank and character in before:
+            return  # without a look at all of it, which may be long
         seen = self.unmarked()
-        if not seen.strip(self.BETWEEN if self.count else f"{SPACE}[") or self._may_be_mark():
+        self._blank = not seen.strip(before)
+        if self._blank or self._may_be_mark():
             return
         if character == "{" and seen.strip(self.BETWEEN) == "{":
             self.held = self.held[:-1]
@@ -217,14 +226,14 @@ def begins(whole: str, part: str) -> bool:
 
 
 def joined(pieces: Iterable[Piece]) -> list[Piece]:
-    """The same with neighbours of one kind made one, and without empty ones."""
+    """The same with neighbours of one kind made one."""
     out: list[Piece] = []
-    for piece in pieces:
-        match (out[-1] if out else None, piece):
-            case (Text(before), Text(text)):
-                out[-1] = Text(before + text)
-            case (Arguments(index, before), Arguments(same, text)) if index == same:
-                out[-1] = Arguments(index, before + text)
-            case _:
-                out.append(piece)
+    for (kind, index), run in groupby(pieces, key=lambda piece: (type(piece), getattr(piece, "index", None))):
+        if kind is Text:
+            out.append(Text("".join(piece.text for piece in run if isinstance(piece, Text))))
+        elif kind is Arguments:
+            assert index is not None
+            out.append(Arguments(index, "".join(piece.text for piece in run if isinstance(piece, Arguments))))
+        else:
+            out += run
     return out

@@ -48,6 +48,9 @@ class Reader:
 
     def _feed(self, text: str) -> list[Piece]:
         out: list[Piece] = []
+        if self._held and self._held[-1] in SPACE and not text.strip(SPACE):
+            self._held += text  # is all white space, and may be long
+            return out
         text, self._held = self._held + text, ""
         if self._undecided:
             seen = text.lstrip(SPACE)
