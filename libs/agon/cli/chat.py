@@ -1,5 +1,6 @@
 """`agon chat`: a conversation in the terminal, tokens as they come."""
 
+import io
 import sys
 import unicodedata
 from collections.abc import Iterator
@@ -45,6 +46,8 @@ def chat(
     optional = {"max_completion_tokens": max_tokens, "temperature": temperature}
     body |= {name: value for name, value in optional.items() if value is not None}
     messages: Messages = [{"role": "system", "content": system}] if system else []
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="replace")  # bytes that are no text are no reason to end, and can't be sent
     interactive = sys.stdin.isatty()
     if interactive:
         import readline  # noqa: F401  line editing and history for `input`

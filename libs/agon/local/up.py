@@ -60,6 +60,12 @@ def choose_port(host: str, wanted: int | None) -> int:
     raise SetupError(f"port {port} is taken: stop what listens there, or give another --port (0 for any that is free)")
 
 
+def stopping_signals() -> list[signal.Signals]:
+    """What ends the stack. Started with `nohup`, it stays when the terminal goes."""
+    stays = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    return [signal.SIGINT, signal.SIGTERM, *([] if stays else [signal.SIGHUP])]
+
+
 async def up(data: DataFolder, options: StackOptions, terminal: Terminal) -> None:
     """Run the stack until it is told to stop. Raises `SetupError`; nothing is left running either way."""
     stack = Stack(data, options, terminal)
@@ -75,7 +81,7 @@ async def up(data: DataFolder, options: StackOptions, terminal: Terminal) -> Non
             main.cancel()
 
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in stopping_signals():
         loop.add_signal_handler(number, told_to_stop)
     try:
         await stack.start()

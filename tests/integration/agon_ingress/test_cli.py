@@ -17,7 +17,7 @@ from integration.agon_ingress.conftest import MODEL, FakeWorker, Ingress, Tellin
 pytestmark = pytest.mark.servers
 
 
-async def agon(*args: str, stdin: str = "") -> tuple[int, str, str]:
+async def agon(*args: str, stdin: str | bytes = "") -> tuple[int, str, str]:
     """Run a command to its end: exit code, standard output, standard error."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -29,7 +29,7 @@ async def agon(*args: str, stdin: str = "") -> tuple[int, str, str]:
         stderr=asyncio.subprocess.PIPE,
     )
     async with asyncio.timeout(60):
-        out, error = await process.communicate(stdin.encode())
+        out, error = await process.communicate(stdin if isinstance(stdin, bytes) else stdin.encode())
     return process.returncode or 0, out.decode(), error.decode()
 
 
@@ -44,6 +44,17 @@ async def test_piped_lines_are_turns_of_one_conversation(ingress: Ingress, worke
         ("assistant", "Hello wörld"),
         ("user", "Again"),
     ]
+
+
+async def test_piped_bytes_that_are_no_text_are_replaced(
+    ingress: Ingress, worker: FakeWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "utf-8:strict")  # as in most languages' locales
+    code, out, error = await agon("chat", MODEL, "--url", ingress.url, stdin=b"H\xff!\n")
+    assert (code, out, error) == (0, "Hello wörld\n", "")
+    messages = worker.tellings[0].request.messages
+    assert messages is not None
+    assert messages[0].text() == "H\ufffd!"
 
 
 async def test_without_a_name_it_talks_with_the_largest(ingress: Ingress, worker: FakeWorker) -> None:

@@ -1,9 +1,10 @@
+import signal
 import socket
 
 import pytest
 
 from agon.errors import SetupError
-from agon.local.up import check_host, choose_port, model_spec
+from agon.local.up import check_host, choose_port, model_spec, stopping_signals
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.5", "localhost", "::1"])
@@ -22,6 +23,16 @@ def test_a_taken_port_is_an_error_if_it_was_asked_for() -> None:
         port = other.getsockname()[1]
         with pytest.raises(SetupError, match=f"port {port} is taken.*--port"):
             choose_port("127.0.0.1", port)
+
+
+def test_a_terminal_that_goes_ends_it_unless_it_was_started_with_nohup() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    try:
+        assert stopping_signals() == [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        assert stopping_signals() == [signal.SIGINT, signal.SIGTERM]
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_port_zero_is_any_port() -> None:
