@@ -34,7 +34,7 @@ async def list_chat_completions(
     after: After = None,
     limit: Limit = 20,
     order: Order = "asc",
-    model: Annotated[str | None, Query(max_length=200)] = None,
+    model: Annotated[str | None, Query(max_length=200, pattern=r"^[^\x00]*$")] = None,
 ) -> ChatCompletionList:
     """Those that have finished, by the time of their request; `metadata[KEY]=VALUE` finds those that have it."""
     house, tenant = _house(request), tenant_of(request)

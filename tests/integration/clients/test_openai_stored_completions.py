@@ -4,7 +4,7 @@ import uuid
 from typing import Any
 
 import pytest
-from openai import NotFoundError, OpenAI
+from openai import BadRequestError, NotFoundError, OpenAI
 
 from integration.clients.conftest import BROKEN, NANO, SCRIPT, THINKER
 from integration.clients.test_openai_chat import WEATHER
@@ -91,3 +91,8 @@ def test_what_was_not_stored_or_has_failed_is_not_there(client: OpenAI) -> None:
     failed = next(iter(stream)).id
     with pytest.raises(NotFoundError):
         client.chat.completions.retrieve(failed)
+
+
+def test_a_model_that_postgres_could_not_be_asked_for_is_a_mistake_of_the_client(client: OpenAI) -> None:
+    with pytest.raises(BadRequestError, match="model: "):
+        client.chat.completions.list(model="a\0b")
