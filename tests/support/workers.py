@@ -58,9 +58,14 @@ class Place:
             # Who is killed is missed sooner than by default; the brokers of tests allow it.
             "AGON_SESSION_TIMEOUT": "3",
             "AGON_WORKER_TTL": "3",
-            "AGON_INGRESS_TTL": "5",
+            # An ingress is seldom killed; for one that stands still for so long, workers would stop all its answers.
+            "AGON_INGRESS_TTL": "60",
             **more,
         }
+
+
+UNDISTURBED = {"AGON_SESSION_TIMEOUT": "30", "AGON_WORKER_TTL": "30"}
+"""For one that no test kills: it may stand still for a while."""
 
 
 def new_place(kafka_url: str, redis_url: str, folder: Path) -> Place:

@@ -14,7 +14,7 @@ from agon.bus import topic_admin
 from agon.messages import GenerationRequest, now, rfc3339
 from agon.stream.heartbeat import IngressHeartbeat
 from agon_inference.decoding import derived_seed
-from support.workers import Client, Place, WorkerProcess, client_of, eventually, new_place
+from support.workers import UNDISTURBED, Client, Place, WorkerProcess, client_of, eventually, new_place
 
 pytestmark = pytest.mark.servers
 
@@ -32,7 +32,7 @@ def place(kafka_url: str, redis_url: str, tmp_path_factory: pytest.TempPathFacto
     """One worker for this module's tests: they only produce and read."""
     made = new_place(kafka_url, redis_url, tmp_path_factory.mktemp("serving"))
     asyncio.run(topic_admin.apply(kafka_url, made.topics.prefix))
-    worker = WorkerProcess(made, "w1", MODELS)
+    worker = WorkerProcess(made, "w1", MODELS, **UNDISTURBED)
     yield made
     worker.kill()
 

@@ -22,7 +22,7 @@ from agon.store import api_keys, files
 from agon_ingress import sweeping
 from integration.agon_ingress.conftest import Ingress, MakeSettings, eventually, serving
 from support.forked import Forked
-from support.workers import Place, WorkerProcess, new_place
+from support.workers import UNDISTURBED, Place, WorkerProcess, new_place
 
 pytestmark = pytest.mark.servers
 
@@ -65,7 +65,7 @@ def opened(
     async def made(**changes: Any) -> AsyncIterator[House]:
         place = new_place(kafka_url, redis_url, tmp_path)
         await topic_admin.apply(kafka_url, place.topics.prefix)
-        worker = WorkerProcess(place, "worker-b", MODELS)
+        worker = WorkerProcess(place, "worker-b", MODELS, **UNDISTURBED)
         recorder = started_recorder(place, database_url)
         connection = await asyncpg.connect(database_url)
         settings = make_settings(

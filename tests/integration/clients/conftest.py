@@ -17,7 +17,7 @@ from agon.local.ports import free_port
 from support import databases
 from support.forked import Forked
 from support.servers import TestServers
-from support.workers import WorkerProcess, new_place
+from support.workers import UNDISTURBED, WorkerProcess, new_place
 
 SCRIPT, THINKER, BROKEN, NANO, EXACT, MINILM = "script", "org/thinker", "broken", "nano-6m", "nano-exact", "minilm"
 MODELS = (
@@ -76,7 +76,7 @@ def api(
     place = new_place(kafka_url, redis_url, tmp_path_factory.mktemp("api"))
     servers.run(topic_admin.apply(kafka_url, place.topics.prefix))
     database = servers.run(databases.create(postgres_url, migrated_template))
-    worker = WorkerProcess(place, "worker-api", MODELS)
+    worker = WorkerProcess(place, "worker-api", MODELS, **UNDISTURBED)
     port = free_port()
     environment = place.environment(
         AGON_HTTP_PORT=str(port),
