@@ -14,6 +14,7 @@ from agon_ingress.bodies.receiving import tenant_of
 from agon_ingress.house import House
 from agon_ingress.recorded import named, not_found, recorded
 from agon_ingress.responses.context import RUNNING, asked_with, standing
+from agon_ingress.responses.events import ResponseStreamEvent
 from agon_ingress.responses.following import FollowedResponse
 from agon_ingress.responses.items import Item
 from agon_ingress.responses.types import Response
@@ -31,7 +32,10 @@ class ResponseItemList(Page[Item]):
     """`GET /v1/responses/{response_id}/input_items`."""
 
 
-@router.get("/{response_id}", response_model=Response)
+_STREAMED = {"text/event-stream": {"schema": {"$ref": f"#/components/schemas/{ResponseStreamEvent.__name__}"}}}
+
+
+@router.get("/{response_id}", response_model=Response, responses={200: {"content": _STREAMED}})
 async def get_response(
     response_id: str,
     request: Request,

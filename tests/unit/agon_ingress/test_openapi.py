@@ -53,6 +53,13 @@ def test_the_chat_body_and_its_two_answers_are_described(document: dict[str, Any
     assert "string" in json.dumps(fields["properties"]["stop"])
 
 
+def test_a_kept_response_can_be_a_stream(document: dict[str, Any]) -> None:
+    told = document["paths"]["/v1/responses/{response_id}"]["get"]["responses"]["200"]["content"]
+    asked = document["paths"]["/v1/responses"]["post"]["responses"]["200"]["content"]
+    assert told == asked
+    assert set(told) == {"application/json", "text/event-stream"}
+
+
 def test_every_body_is_described_but_for_what_needs_none(document: dict[str, Any]) -> None:
     without = {path for path, some in document["paths"].items() if "post" in some and "requestBody" not in some["post"]}
     assert without == {"/v1/responses/{response_id}/cancel", "/v1/batches/{batch_id}/cancel"}
