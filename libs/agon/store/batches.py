@@ -76,12 +76,13 @@ async def create(
     metadata: Mapping[str, str] | None,
     output_expires_after: timedelta | None,
 ) -> BatchRow:
-    """A new one, that nobody drives yet."""
+    """A new one, that nobody drives yet; or the one that has this id already."""
     row = await pool.fetchrow(
         f"""
         INSERT INTO agon.batches (tenant, batch_id, key_id, endpoint, input_file_id, completion_window, metadata,
                                   output_expires_after, expires_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, now() + $9) RETURNING {_ALL}
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, now() + $9)
+        ON CONFLICT DO NOTHING RETURNING {_ALL}
         """,
         tenant,
         batch_id,
@@ -93,7 +94,9 @@ async def create(
         output_expires_after,
         window,
     )
-    return _batch(row)
+    made = await read(pool, tenant, batch_id) if row is None else _batch(row)
+    assert made is not None
+    return made
 
 
 async def read(pool: Pool, tenant: str, batch_id: str) -> BatchRow | None:

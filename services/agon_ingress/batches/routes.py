@@ -5,10 +5,11 @@ from datetime import timedelta
 
 from fastapi import APIRouter, Request, Response
 
-from agon.errors import Conflict, InvalidRequest, NotFound, RateLimited
+from agon.errors import AgonError, Conflict, InvalidRequest, NotFound, RateLimited
+from agon.messages import now
 from agon.store import batches, files
 from agon.store.batches import BatchRow
-from agon_ingress.access.callers import caller_of
+from agon_ingress.access.callers import Caller, caller_of
 from agon_ingress.batches.driver import Driver
 from agon_ingress.batches.types import Batch, BatchList, BatchRequest
 from agon_ingress.bodies.pages import After, Limit, cut, possible, unknown_after
@@ -26,25 +27,42 @@ WHAT = "batch"
 async def create_batch(request: Request, response: Response) -> Batch:
     """Answer every line of a file; it begins as `validating`, and `GET` tells how far it is."""
     house, caller = _house(request), caller_of(request)
-    tenant = caller.tenant
     asked, headers, _ = await receive(request, BatchRequest, house.settings)
-    response.headers.update(headers)
     if caller.key is not None:
         caller.key.check_endpoint(asked.endpoint)
-    found = await files.read(house.pool, tenant, asked.input_file_id.replace("\0", ""))
+    repeatable = await house.repeating.promised(request, "/v1/batches", now(), now())
+    batch_id = f"batch_{secrets.token_hex(12) if repeatable is None else repeatable.promise.name[:24]}"
+    response.headers.update(headers | ({} if repeatable is None else repeatable.headers))
+    if repeatable is not None and not repeatable.first:
+        there = await batches.read(house.pool, caller.tenant, batch_id)
+        if there is not None:
+            return Batch.of(there)
+    try:
+        row = await _create(house, caller, batch_id, asked)
+    except AgonError:
+        if repeatable is not None and repeatable.first:
+            await house.repeating.withdraw(repeatable)
+        raise
+    driver: Driver = request.app.state.batches
+    driver.wake()
+    return Batch.of(row)
+
+
+async def _create(house: House, caller: Caller, batch_id: str, asked: BatchRequest) -> BatchRow:
+    found = await files.read(house.pool, caller.tenant, asked.input_file_id.replace("\0", ""))
     if found is None:
         raise NotFound(f"No file found with id '{asked.input_file_id}'.", param="input_file_id")
     if found.purpose != "batch":
         told = f"input_file_id: the file's purpose is `{found.purpose}`; a batch takes one of purpose `batch`"
         raise InvalidRequest(told, param="input_file_id", code="invalid_value")
-    if await batches.unfinished(house.pool, tenant) >= house.settings.max_batches:
+    if await batches.unfinished(house.pool, caller.tenant) >= house.settings.max_batches:
         told = f"{house.settings.max_batches} batches of yours have not ended, which is the most: wait for one of them"
         raise RateLimited(told)
     expiry = asked.output_expires_after
-    row = await batches.create(
+    return await batches.create(
         house.pool,
-        tenant,
-        f"batch_{secrets.token_hex(12)}",
+        caller.tenant,
+        batch_id,
         key_id=None if caller.key is None else caller.key.key_id,
         endpoint=asked.endpoint,
         input_file_id=found.file_id,
@@ -53,9 +71,6 @@ async def create_batch(request: Request, response: Response) -> Batch:
         metadata=asked.metadata,
         output_expires_after=None if expiry is None else timedelta(seconds=expiry.seconds),
     )
-    driver: Driver = request.app.state.batches
-    driver.wake()
-    return Batch.of(row)
 
 
 @router.get("")

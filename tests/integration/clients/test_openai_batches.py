@@ -70,6 +70,22 @@ def test_a_file_is_uploaded_listed_read_and_deleted(client: OpenAI) -> None:
         client.files.content(file.id)
 
 
+def test_a_batch_that_is_asked_for_again_under_its_key_is_the_same(client: OpenAI) -> None:
+    key = {"Idempotency-Key": f"batch-{time.time_ns()}"}
+    fields: Any = {"endpoint": "/v1/chat/completions", "completion_window": "24h", "extra_headers": key}
+    with pytest.raises(openai.NotFoundError):
+        client.batches.create(input_file_id="file-nothing", **fields)
+    file = client.files.create(file=requests("/v1/chat/completions", chat("Hello")), purpose="batch")
+    first = client.batches.create(input_file_id=file.id, **fields)
+    assert ended(client, first).status == "completed"
+    client.files.delete(file.id)
+    again = client.batches.with_raw_response.create(input_file_id=file.id, **fields)
+    assert again.headers["idempotent-replayed"] == "true"
+    assert (again.parse().id, again.parse().status) == (first.id, "completed")
+    with pytest.raises(openai.UnprocessableEntityError):
+        client.batches.create(input_file_id=file.id, metadata={"a": "b"}, **fields)
+
+
 def test_a_batch_of_chats(client: OpenAI) -> None:
     data = requests("/v1/chat/completions", *(chat(f"Hello {n}") for n in range(20)))
     batch = submitted(client, "/v1/chat/completions", data, metadata={"job": "a"})
