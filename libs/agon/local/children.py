@@ -10,6 +10,7 @@ from pathlib import Path
 from signal import SIGKILL, SIGTERM, Signals
 from typing import Self
 
+_PLACES = ("at ", "... ")
 _LAUNCH = Path(__file__).with_name("launch.py")
 
 
@@ -110,14 +111,17 @@ class Child:
 
 
 def last_lines(log: Path, count: int = 1) -> str:
-    """The last lines of a log that say something, as one line; empty when there are none."""
+    """The last lines of a log that say something, as one line; empty when there are none.
+
+    The places in the code that an exception of Java's went through say nothing.
+    """
     try:
         with log.open("rb") as file:
             file.seek(max(0, log.stat().st_size - 16_384))
             lines = [line.strip() for line in file.read().decode("utf-8", "replace").splitlines()]
     except OSError:
         return ""
-    return " | ".join([line for line in lines if line][-count:])
+    return " | ".join([line for line in lines if line and not line.startswith(_PLACES)][-count:])
 
 
 def says(log: Path, text: str, since: int = 0) -> bool:

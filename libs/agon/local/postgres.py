@@ -120,6 +120,14 @@ class PostgresServer(Server):
             await connection.close()
         return self.database_url(name)
 
+    def _why(self, since: int) -> str:
+        if says(self.log, "password authentication failed", since):
+            return (
+                f"{self.folder} was made with another password than the one at hand: put back the secrets.json that "
+                "belongs to it, or give another --data"
+            )
+        return super()._why(since)
+
     def _name_of(self, folder: Path) -> str:
         """How Postgres calls its folder. It is its working directory too, entered while still root: by this name an
         unprivileged user reaches it even below a folder that only root can enter."""

@@ -81,9 +81,10 @@ class Server(ABC):
                 if await self._answers_in_time(self.child):
                     self._fixed = True
                     return self.child
+                why = self._why(since)  # before it is stopped, and says that
                 await self.stop()
                 if not says(self.log, _PORT_TAKEN, since):
-                    raise SetupError(self._why(since))
+                    raise SetupError(why)
                 if self._fixed and not is_free(LOOPBACK, self.port):  # else it was another of its ports
                     raise SetupError(f"port {self.port} for {self.name} is taken: stop what listens there")
         except OSError as error:

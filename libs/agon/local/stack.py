@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine, Iterable
+from collections.abc import AsyncIterator, Coroutine, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -145,7 +145,7 @@ class Stack:
 
     async def _start_backends(self, backends: dict[str, Backend], secrets: Secrets) -> None:
         """All at once; each is set up as soon as it answers."""
-        async with asyncio.TaskGroup() as group:
+        async with self._signs_of_life(), asyncio.TaskGroup() as group:
             for backend in backends.values():
                 group.create_task(self._start_backend(backend, secrets), name=f"start-{backend.name}")
 
@@ -222,9 +222,26 @@ class Stack:
             await asyncio.gather(task, return_exceptions=True)
 
     async def _until_ready(self) -> None:
-        while not await is_ready(self._reachable_host, self._options.port):
+        async with self._signs_of_life():
+            while not await is_ready(self._reachable_host, self._options.port):  # noqa: ASYNC110  it can only be asked
+                await asyncio.sleep(0.1)
+
+    @contextlib.asynccontextmanager
+    async def _signs_of_life(self) -> AsyncIterator[None]:
+        """While it lasts, a start is never silent for long."""
+        telling = asyncio.create_task(self._tell_who_is_late())
+        try:
+            yield
+        finally:
+            telling.cancel()
+            await asyncio.gather(telling, return_exceptions=True)
+
+    async def _tell_who_is_late(self) -> None:
+        """Whenever nothing was said for a while: who is awaited, and what the first of them said last."""
+        while True:
             if self._terminal.silent_for > _QUIET:
-                late = [part.supervised for part in self._services if not part.supervised.once_ready.is_set()]
+                parts = (part.supervised for part in (*self._servers, *self._services))
+                late = [part for part in parts if not part.once_ready.is_set()]
                 said = last_lines(self._data.log(late[0].name)) if late else ""
                 said = said.partition(" INFO ")[2] or said  # when, and whose log it is, is known here
                 self._terminal.tell("waiting for", f"{', '.join(part.name for part in late)}  {said[:100]}")

@@ -97,14 +97,16 @@ def read(data: DataFolder) -> StackState | None:
     """What was written last, whether it still runs or not; None where nothing is readable."""
     try:
         told = json.loads((data.path / "state.json").read_text())
+        backends = {
+            name: BackendState(b["url"], b["kind"], ServiceState(**b["process"]) if b["process"] else None)
+            for name, b in told.pop("backends").items()
+        }
+        services = [ServiceState(**service) for service in told.pop("services")]
+        return StackState(**told, backends=backends, services=services)
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
-    backends = {
-        name: BackendState(b["url"], b["kind"], ServiceState(**b["process"]) if b["process"] else None)
-        for name, b in told.pop("backends").items()
-    }
-    services = [ServiceState(**service) for service in told.pop("services")]
-    return StackState(**told, backends=backends, services=services)
+    except (KeyError, TypeError, AttributeError):  # another version's
+        return None
 
 
 def end_leftovers(data: DataFolder) -> list[str]:

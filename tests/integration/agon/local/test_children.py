@@ -121,3 +121,12 @@ async def test_root_is_given_up_and_a_closed_working_folder_still_works(tmp_path
     child = await Child.start(command, tmp_path / "log", cwd=closed / "data", account=account)
     assert await child.wait() == 0
     assert last_lines(tmp_path / "log", 3) == f"{account.uid} | {account.gid} | content"
+
+
+def test_the_last_line_that_says_something_is_no_place_in_java_s_code(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text(
+        "started\nERROR Exiting\nNo `meta.properties` found\n\tat kafka.Kafka.main(Kafka.scala)\n\t... 3 more\n\n"
+    )
+    assert last_lines(log) == "No `meta.properties` found"
+    assert last_lines(log, 2) == "ERROR Exiting | No `meta.properties` found"

@@ -10,7 +10,7 @@ import pytest
 
 from agon.errors import SetupError
 from agon.local.data import DataFolder
-from agon.local.state import BackendState, ServiceState, StackState, birth, read, running
+from agon.local.state import BackendState, ServiceState, StackState, birth, end_leftovers, read, running
 
 
 @pytest.fixture
@@ -158,6 +158,13 @@ def test_another_user_s_stack_is_not_told_as_nothing(data: DataFolder) -> None:
             running(data)
     finally:
         os.seteuid(0)
+
+
+@pytest.mark.parametrize("written", ["{", "[]", "{}", '{"backends": {}, "services": [], "of_a_later_version": 1}'])
+def test_a_state_that_can_t_be_read_is_none(data: DataFolder, written: str) -> None:
+    (data.path / "state.json").write_text(written)
+    assert running(data) is None
+    assert end_leftovers(data) == []
 
 
 def test_a_folder_that_nobody_ever_used_has_no_status(tmp_path: Path) -> None:

@@ -250,3 +250,25 @@ async def test_a_server_that_a_full_disk_has_silenced_is_told_as_that(
     monkeypatch.setattr("agon.local.server._LEAST_ROOM", 1 << 60)
     with pytest.raises(SetupError, match="no space left on the disk of"):
         await server.start()
+
+
+async def test_a_server_that_does_not_answer_is_not_told_as_one_that_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "redis-server"
+    program.write_text("#!/bin/sh\necho still loading\nexec sleep 60\n")
+    program.chmod(0o755)
+    monkeypatch.setattr("agon.local.redis._binary", lambda: str(program))
+    monkeypatch.setattr(RedisServer, "within", 0.5)
+    with pytest.raises(SetupError, match="redis did not answer within 0 s: still loading"):
+        await RedisServer(tmp_path / "redis", tmp_path / "log", "secret").start()
+
+
+async def test_a_password_that_is_not_the_data_s_is_told_as_that(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with started(PostgresServer(tmp_path / "postgres", tmp_path / "log", "one", durable=False)):
+        pass
+    monkeypatch.setattr(PostgresServer, "within", 2)
+    with pytest.raises(SetupError, match="was made with another password"):
+        await PostgresServer(tmp_path / "postgres", tmp_path / "log", "other", durable=False).start()
