@@ -21,7 +21,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 from pydantic import ValidationError
 
-from agon.bus.clients import Record, commit, servers
+from agon.bus.clients import Record, commit, not_served, servers
 from agon.bus.dead_letters import DeadLetters
 from agon.errors import Fenced, InvalidRequest, SetupError
 from agon.messages import Message
@@ -113,6 +113,7 @@ class BatchConsumer(ConsumerRebalanceListener, Generic[T]):  # type: ignore[misc
         most: int = 500,
         enough: int = 1,
     ) -> None:
+        self._kafka_url = settings.kafka_url
         self._topics = topics
         self._group = group
         self._keeper = keeper
@@ -174,7 +175,7 @@ class BatchConsumer(ConsumerRebalanceListener, Generic[T]):  # type: ignore[misc
                 await self._consumer.start()
         except (KafkaError, TimeoutError, OSError) as error:
             await self._consumer.stop()
-            raise SetupError(f"Kafka does not answer ({error!r}): check AGON_KAFKA_URL") from error
+            raise not_served(self._kafka_url, error) from error
         self._problem = None
         try:
             while not self._stopping.is_set():

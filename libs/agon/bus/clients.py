@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from agon.errors import SetupError
 from agon.settings import MIB, Settings
@@ -42,6 +42,13 @@ def servers(kafka_url: str) -> list[str]:
     return [server.strip() for server in kafka_url.split(",") if server.strip()]
 
 
+def not_served(kafka_url: str, error: Exception) -> SetupError:
+    """What an operator is told of a Kafka that did not do what was asked of it at the start."""
+    if isinstance(error, KafkaError) and not isinstance(error, KafkaConnectionError):
+        return SetupError(f"Kafka at {kafka_url} refuses: {error}")
+    return SetupError(f"Kafka does not answer at {kafka_url}: check AGON_KAFKA_URL")
+
+
 def make_producer(settings: Settings, batch_bytes: int = 16 * 1024) -> AIOKafkaProducer:
     """A producer of plain bytes with agon's guarantees; the caller starts and stops it. `batch_bytes` bounds what goes
     to a partition at once."""
@@ -64,7 +71,7 @@ async def started_producer(settings: Settings, batch_bytes: int = 16 * 1024) -> 
         await producer.start()
     except KafkaError as error:
         await producer.stop()
-        raise SetupError(f"Kafka does not answer ({error!r}): check AGON_KAFKA_URL") from error
+        raise not_served(settings.kafka_url, error) from error
     try:
         yield producer
     finally:

@@ -13,9 +13,9 @@ from typing import Any
 
 import yaml
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
-from aiokafka.errors import InvalidPartitionsError, KafkaConnectionError, KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import InvalidPartitionsError, KafkaError, TopicAlreadyExistsError, for_code
 
-from agon.bus.clients import servers
+from agon.bus.clients import not_served, servers
 from agon.errors import SetupError
 from agon.settings import MIB
 from agon.topics import Topics
@@ -134,10 +134,8 @@ async def _apply(kafka_url: str, plans: tuple[TopicPlan, ...]) -> Report:
         async with asyncio.timeout(_TIMEOUT * 2):
             await admin.start()
             return await _carry_out(admin, plans)
-    except (KafkaConnectionError, OSError, TimeoutError) as error:
-        raise SetupError(f"Kafka does not answer at {kafka_url}: check AGON_KAFKA_URL") from error
-    except KafkaError as error:
-        raise SetupError(f"Kafka at {kafka_url} refused the topics: {error}") from error
+    except (KafkaError, OSError, TimeoutError) as error:
+        raise not_served(kafka_url, error) from error
     finally:
         await admin.close()
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.consumer.group_coordinator import GroupCoordinator
-from aiokafka.errors import UnknownMemberIdError
+from aiokafka.errors import InvalidTopicError, KafkaConnectionError, UnknownMemberIdError
 
-from agon.bus.clients import commit
+from agon.bus.clients import commit, not_served
 
 MARKS = {TopicPartition("t", 0): 1}
 
@@ -51,3 +51,12 @@ async def test_a_commit_that_fails_in_time_says_so() -> None:
 
 def test_the_request_that_is_shielded_has_this_name() -> None:
     assert asyncio.iscoroutinefunction(GroupCoordinator._do_commit_offsets)
+
+
+def test_an_operator_is_told_where_kafka_is_looked_for_and_what_it_said() -> None:
+    gone = KafkaConnectionError("Unable to bootstrap from [('k', 1, <AddressFamily.AF_INET: 2>)]")
+    for error in (gone, TimeoutError(), OSError(111, "refused")):
+        assert not_served("k:1", error).message == "Kafka does not answer at k:1: check AGON_KAFKA_URL"
+    assert (
+        "k:1 refuses: InvalidTopicError: no such name" in not_served("k:1", InvalidTopicError("no such name")).message
+    )
