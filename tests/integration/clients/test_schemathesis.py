@@ -86,6 +86,6 @@ def test_every_endpoint_keeps_to_its_schema(operation: Any, api: Api, made: dict
         if isinstance(case.body, dict) and isinstance(case.body.get("model"), str):
             # What is drawn goes to a model that is there, so that it gets beyond the registry.
             case.body["model"] = MINILM if "embeddings" in operation.path else SCRIPT
-        case.call_and_validate(base_url=api.url, checks=checks, timeout=30)
+        case.call_and_validate(base_url=api.url, checks=checks, timeout=60)
 
     keeps()
