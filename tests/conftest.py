@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis
+from hypothesis.internal.conjecture import providers
 
 from support import databases
 from support.servers import TestServers
@@ -21,6 +22,9 @@ hypothesis.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 hypothesis.load_profile("agon")
+if "AGON_FUZZ" not in os.environ:
+    # It draws from the constants of the modules that happen to be imported, which depends on the tests before.
+    providers._get_local_constants = lambda: providers._local_constants
 
 
 @pytest.fixture(scope="session")

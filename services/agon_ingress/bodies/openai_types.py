@@ -26,6 +26,11 @@ class Told(BaseModel):
     )
 
 
+def usage_if_asked_for(schema: dict[str, Any]) -> None:
+    """For `json_schema_extra` of a chunk: it has no `usage` where that was not asked for."""
+    schema["required"] = [name for name in schema["required"] if name != "usage"]
+
+
 class StreamOptions(Asked):
     """What a stream carries besides tokens."""
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from agon.errors import UnsupportedParameter
 from agon.messages import ChatMessage, ChoiceLogprobs, ToolCall
@@ -11,7 +11,16 @@ from agon.messages.sampling import Sampling
 from agon.messages.tool_choice import ToolChoice, calling
 from agon.messages.tools import Tool
 from agon_ingress.bodies.guides import Guided, refuse_nameless_schema
-from agon_ingress.bodies.openai_types import Metadata, ServiceTier, StreamOptions, Told, TopP, Usage, absent
+from agon_ingress.bodies.openai_types import (
+    Metadata,
+    ServiceTier,
+    StreamOptions,
+    Told,
+    TopP,
+    Usage,
+    absent,
+    usage_if_asked_for,
+)
 from agon_ingress.bodies.policy import Accepted, Asked, Refused, objects, refusals_as_text, refuse_other_types
 
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
@@ -174,6 +183,8 @@ class ChunkChoice(Told):
 
 class ChatCompletionChunk(Told):
     """One event of a stream. `chat_telling` writes these bytes by hand; a test holds it to this class."""
+
+    model_config = ConfigDict(json_schema_extra=usage_if_asked_for)
 
     id: str
     object: Literal["chat.completion.chunk"] = "chat.completion.chunk"

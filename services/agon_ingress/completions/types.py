@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from agon.messages.sampling import Sampling, TokenId
 from agon_ingress.bodies.guides import Guided, refuse_nameless_schema
-from agon_ingress.bodies.openai_types import ServiceTier, StreamOptions, Told, TopP, Usage
+from agon_ingress.bodies.openai_types import ServiceTier, StreamOptions, Told, TopP, Usage, usage_if_asked_for
 from agon_ingress.bodies.policy import Accepted, Asked, Refused
 
 Tokens = Annotated[tuple[TokenId, ...], Field(min_length=1, fail_fast=True)]
@@ -108,6 +108,8 @@ class CompletionChunkChoice(Told):
 
 class CompletionChunk(Told):
     """One event of a stream."""
+
+    model_config = ConfigDict(json_schema_extra=usage_if_asked_for)
 
     id: str
     object: Literal["text_completion"] = "text_completion"

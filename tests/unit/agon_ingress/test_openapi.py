@@ -53,6 +53,12 @@ def test_the_chat_body_and_its_two_answers_are_described(document: dict[str, Any
     assert "string" in json.dumps(fields["properties"]["stop"])
 
 
+@pytest.mark.parametrize("chunk", ["ChatCompletionChunk", "CompletionChunk"])
+def test_a_chunk_without_usage_is_as_it_is_described(document: dict[str, Any], chunk: str) -> None:
+    assert "choices" in document["components"]["schemas"][chunk]["required"]
+    assert "usage" not in document["components"]["schemas"][chunk]["required"]
+
+
 def test_a_kept_response_can_be_a_stream(document: dict[str, Any]) -> None:
     told = document["paths"]["/v1/responses/{response_id}"]["get"]["responses"]["200"]["content"]
     asked = document["paths"]["/v1/responses"]["post"]["responses"]["200"]["content"]
