@@ -5,6 +5,7 @@ import json
 import os
 import pwd
 import secrets
+import stat
 import time
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -18,8 +19,7 @@ _LEAST_FREE = 400 * 1024 * 1024
 _PATIENCE = 1.0
 """Seconds in which nobody who only looks has the lock any more."""
 _LOG_LIMIT = 32 * 1024 * 1024
-_BEFORE_THE_LOCK = frozenset({"logs", "lost+found"})
-"""What a folder of ours may hold that has no lock yet."""
+_IGNORED = "*\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +57,15 @@ class DataFolder:
     def take(self) -> None:
         """Make the folder and hold it until this process ends, however it ends.
 
-        Raises `SetupError` when somebody holds it, it is another user's, it has other things in it, it can't be
-        written, or the disk is full.
+        Raises `SetupError` when somebody holds it, it is another user's or for other things, it can't be written, or
+        the disk is full.
         """
         try:
             self._check_ours()
             self.logs.mkdir(parents=True, exist_ok=True)
             self._take_lock()  # from here on it can be seen to be ours, whatever else a full disk leaves out
             self.path.chmod(0o700)
-            (self.path / ".gitignore").write_text("*\n")
+            (self.path / ".gitignore").write_text(_IGNORED)
             status = os.statvfs(self.path)
             if status.f_bavail * status.f_frsize < _LEAST_FREE:
                 self.release()
@@ -125,20 +125,26 @@ class DataFolder:
                     file.truncate(0)  # writers append, so they go on at the new end
 
     def _check_ours(self) -> None:
-        """What is made private and kept out of git must not be somebody's home or checkout."""
+        """What is made private and kept out of git must be no home, no checkout, and no folder that all write to."""
         if not self.path.exists():
             return
         if not self.path.is_dir():
             raise SetupError(f"{self.path} is no folder: give another with --data")
-        owner, there = self.path.stat().st_uid, {entry.name for entry in self.path.iterdir()}
+        status, there = self.path.stat(), {entry.name for entry in self.path.iterdir()}
+        owner = status.st_uid
         if owner != os.geteuid() and there:
             try:
                 name = pwd.getpwuid(owner).pw_name
             except KeyError:
                 name = str(owner)
             raise SetupError(f"{self.path} belongs to the user {name}: run agon as that user, or give another --data")
-        if there - _BEFORE_THE_LOCK and "lock" not in there:
-            raise SetupError(f"{self.path} has other things in it: give a folder of its own with --data")
+        ignores, home = self.path / ".gitignore", os.environ.get("HOME")
+        others = ".git" in there or (ignores.exists() and ignores.read_text(errors="replace") != _IGNORED)
+        shared = bool(status.st_mode & stat.S_IWOTH) or (
+            bool(home) and self.path.resolve() == Path(str(home)).resolve()
+        )
+        if there and "lock" not in there and (others or shared):
+            raise SetupError(f"{self.path} is for other things too: give a folder of its own with --data")
 
     def _take_lock(self) -> None:
         lock = (self.path / "lock").open("a+")

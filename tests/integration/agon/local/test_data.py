@@ -75,14 +75,30 @@ def test_a_file_in_its_place_is_one_line(tmp_path: Path) -> None:
         DataFolder(tmp_path / "file").take()
 
 
-def test_somebody_s_folder_is_left_as_it_is(tmp_path: Path) -> None:
-    (tmp_path / ".gitignore").write_text("build/\n")
-    before = tmp_path.stat()
-    with pytest.raises(SetupError, match="has other things in it"):
+@pytest.mark.parametrize(("name", "mode"), [(".gitignore", 0o755), (".git", 0o755), ("somebody's", 0o1777)])
+def test_a_folder_for_other_things_is_left_as_it_is(tmp_path: Path, name: str, mode: int) -> None:
+    (tmp_path / name).write_text("build/\n")
+    tmp_path.chmod(mode)
+    with pytest.raises(SetupError, match="is for other things too"):
         DataFolder(tmp_path).take()
-    assert [entry.name for entry in tmp_path.iterdir()] == [".gitignore"]
-    assert (tmp_path / ".gitignore").read_text() == "build/\n"
-    assert tmp_path.stat().st_mode == before.st_mode
+    assert [(entry.name, entry.read_text()) for entry in tmp_path.iterdir()] == [(name, "build/\n")]
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == mode
+
+
+def test_a_home_is_no_data_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "letter").write_text("")
+    with pytest.raises(SetupError, match="is for other things too"):
+        DataFolder(tmp_path).take()
+
+
+def test_a_folder_made_for_it_may_hold_a_log_already(tmp_path: Path) -> None:
+    (tmp_path / "up.log").write_text("")
+    data = DataFolder(tmp_path)
+    data.take()
+    data.release()
+    data.take()
+    data.release()
 
 
 def test_a_start_that_ended_early_has_left_a_folder_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
