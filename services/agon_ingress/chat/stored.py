@@ -5,6 +5,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
+from agon.errors import InvalidRequest
 from agon.messages import GenerationCompleted, now
 from agon.store import requests, stored_chats
 from agon.store.stored_chats import StoredChat
@@ -38,11 +39,9 @@ async def list_chat_completions(
 ) -> ChatCompletionList:
     """Those that have finished, by the time of their request; `metadata[KEY]=VALUE` finds those that have it."""
     house, tenant = _house(request), tenant_of(request)
-    metadata = {
-        found[1]: value
-        for name, value in request.query_params.items()
-        if (found := _METADATA.fullmatch(name)) and "\0" not in value
-    }
+    metadata = {found[1]: value for name, value in request.query_params.items() if (found := _METADATA.fullmatch(name))}
+    if any("\0" in value for value in metadata.values()):
+        raise InvalidRequest("metadata: a value can't hold the character NUL", param="metadata", code="invalid_value")
     if after is not None and await stored_chats.read(house.pool, tenant, possible(after)) is None:
         raise unknown_after(after)
     chats = await stored_chats.finished(

@@ -53,6 +53,8 @@ def test_the_list_goes_page_by_page_and_finds_by_metadata(client: OpenAI) -> Non
         assert [one.id for one in found] == expected
     assert [one.id for one in client.chat.completions.list(metadata={"run": mark, "n": "1"})] == [made[1]]
     assert not client.chat.completions.list(metadata={"run": mark}, model=NANO).data
+    with pytest.raises(BadRequestError, match="NUL"):
+        client.chat.completions.list(metadata={"run": "\0"})
 
 
 def test_metadata_can_be_changed(client: OpenAI) -> None:
