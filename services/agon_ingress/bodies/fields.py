@@ -16,7 +16,7 @@ MOST_NAMED = 32  # names in `x-ignored-params`; a header must stay small whateve
 MOST_ENTRIES = 1024
 """Of an object in a request."""
 MOST_ITEMS = 16_384
-"""Of a list, but for token ids."""
+"""Of a list, and of the lists in its objects together, but for token ids: reading one takes about 10 us."""
 
 _NO_NAME = ("string_pattern_mismatch", "string_too_long")  # of a text that is no model's name
 
@@ -66,9 +66,13 @@ def _refuse_too_many(name: str, value: Any) -> None:
     if isinstance(value, dict) and len(value) > MOST_ENTRIES:
         told = f"{name}: Object should have at most {MOST_ENTRIES:,} items, not {len(value):,}"
         raise InvalidRequest(told, param=name, code="object_above_max_properties")
-    if isinstance(value, list) and len(value) > MOST_ITEMS and not isinstance(value[0], int):
-        told = f"{name}: List should have at most {MOST_ITEMS:,} items, not {len(value):,}"
-        raise InvalidRequest(told, param=name, code="array_above_max_length")
+    if isinstance(value, list) and value and not isinstance(value[0], int):
+        objects = (item for item in value if isinstance(item, dict))
+        within = sum(len(inner) for item in objects for inner in item.values() if isinstance(inner, list))
+        if (items := max(len(value), within)) > MOST_ITEMS:
+            where = "List" if items == len(value) else "The lists in it together"
+            told = f"{name}: {where} should have at most {MOST_ITEMS:,} items, not {items:,}"
+            raise InvalidRequest(told, param=name, code="array_above_max_length")
 
 
 def _without_nulls(given: dict[str, Any]) -> dict[str, Any]:

@@ -369,6 +369,7 @@ def test_what_has_more_entries_than_any_request_needs_is_refused_unread() -> Non
     for fields, code in (
         ({"logit_bias": {f"k{n}": 1 for n in range(1025)}}, "object_above_max_properties"),
         ({"messages": [{}] * 16_385}, "array_above_max_length"),
+        ({"messages": [{"role": "user", "content": [{}] * 8_193}] * 2}, "array_above_max_length"),
     ):
         assert refused(**fields).code == code
     read(logit_bias={str(n): 1 for n in range(1024)})
