@@ -74,7 +74,7 @@ def settings() -> Iterator[str]:
     yield "|---|---|---|"
     for name, field in IngressSettings.model_fields.items():
         if name not in Settings.model_fields:
-            yield f"| `AGON_{name.upper()}` | {_shown(field.default)} | {_line(field.description)} |"
+            yield f"| `AGON_{name.upper()}` | {_shown(name, field.default)} | {_line(field.description)} |"
 
 
 def _note(kind: type[BaseModel], name: str, field: FieldInfo) -> str:
@@ -88,14 +88,12 @@ def _line(text: str | None) -> str:
     return " ".join((text or "").split()).replace("|", "\\|")
 
 
-def _shown(value: Any) -> str:
+def _shown(name: str, value: Any) -> str:
     match value:
         case timedelta():
             return f"{value.total_seconds():g} s"
-        case int() if value and value % MIB == 0:
-            return f"{value // MIB} MiB"
-        case int() if value >= 1024 and value % 1024 == 0 and value > 8192:
-            return f"{value // 1024} KiB"
+        case int() if name.endswith("_bytes"):
+            return f"{value // MIB} MiB" if value % MIB == 0 else f"{value // 1024} KiB"
         case SecretStr() | "":
             return ""
         case None:

@@ -50,8 +50,13 @@ class IngressSettings(Settings):
     """Stop strings of one request."""
     max_n: Annotated[int, Field(ge=1, le=16)] = 16
     """Answers to one prompt."""
-    max_inputs: Annotated[int, Field(ge=1, le=16_384)] = 2048
+    max_inputs: Annotated[int, Field(ge=1)] = 2048
     """Prompts of one completion, inputs of one embedding request."""
+    max_items: Annotated[int, Field(ge=1)] = 16_384
+    """Items of any list in a request, and of the lists within it together, such as parts of messages, but for token
+    ids; what has more is refused unread."""
+    max_entries: Annotated[int, Field(ge=1)] = 1024
+    """Entries of any object in a request, such as `logit_bias`."""
     max_schema_depth: Annotated[int, Field(ge=1, le=256)] = 64
     """Objects and arrays in one another, in the JSON schema of a tool or of an answer."""
     embedding_batch: Annotated[int, Field(ge=1, le=256)] = 32

@@ -8,16 +8,16 @@ from typing import Any, Generic, TypeVar
 
 import orjson
 
-from agon.errors import AgonError, InvalidRequest, ModelNotFound
+from agon.errors import AgonError, InvalidRequest
 from agon.messages import GenerationCompleted, GenerationRequest
 from agon.store.batch_lines import Ended, Line
 from agon_ingress.asking.endpoint import Ask, Endpoint
 from agon_ingress.asking.retelling import retell
 from agon_ingress.bodies.fields import read
-from agon_ingress.bodies.limits import check
+from agon_ingress.bodies.limits import check, refuse_too_many
 from agon_ingress.bodies.policy import Asked
 from agon_ingress.house import House
-from agon_ingress.http.errors import envelope
+from agon_ingress.http.errors import envelope, unknown_model
 
 A = TypeVar("A", bound=Asked)
 
@@ -74,12 +74,14 @@ class Lines(Generic[A]):
     def read(self, line: Line) -> tuple[A, Ask]:
         """The body as its endpoint reads it."""
         settings = self._house.settings
-        asked, _ = read(self.endpoint.asks, orjson.loads(line.body))
+        raw = orjson.loads(line.body)
+        refuse_too_many(raw, settings)
+        asked, _ = read(self.endpoint.asks, raw)
         check(asked, settings)
         model: str = asked.model  # type: ignore[attr-defined]  # every request to a model names one
         card = self._house.registry.cards.get(model)
         if card is None:
-            raise ModelNotFound(f"The model `{model}` does not exist.", param="model")
+            raise unknown_model(model)
         return asked, self.endpoint.ask_about(card, self._name(line), self._tenant, self._deadline, settings)
 
     async def keep(self, work: Work[A]) -> None:

@@ -30,7 +30,8 @@ async def create_batch(request: Request, response: Response) -> Batch:
     asked, headers, _ = await receive(request, BatchRequest, house.settings)
     if caller.key is not None:
         caller.key.check_endpoint(asked.endpoint)
-    repeatable = await house.repeating.promised(request, "/v1/batches", now(), now())
+    began = now()
+    repeatable = await house.repeating.promised(request, "/v1/batches", began, began)
     batch_id = f"batch_{secrets.token_hex(12) if repeatable is None else repeatable.promise.name[:24]}"
     response.headers.update(headers | ({} if repeatable is None else repeatable.headers))
     if repeatable is not None and not repeatable.first:

@@ -13,22 +13,10 @@ from agon_ingress.http.errors import unknown_model
 from agon_ingress.http.findings import invalid
 
 MOST_NAMED = 32  # names in `x-ignored-params`; a header must stay small whatever a client sends
-MOST_ENTRIES = 1024
-"""Of an object in a request."""
-MOST_ITEMS = 16_384
-"""Of a list, and of the lists in its objects together, but for token ids: reading one takes about 10 us."""
 
 _NO_NAME = ("string_pattern_mismatch", "string_too_long")  # of a text that is no model's name
 
 A = TypeVar("A", bound=Asked)
-
-
-def parse(kind: type[A], body: bytes, content_type: str | None) -> tuple[A, tuple[str, ...]]:
-    """Read a body, which may be missing where every field may be; also returns the names that were ignored. Raises as
-    `read_object` and `read` do."""
-    if not body and not any(field.is_required() for field in kind.model_fields.values()):
-        return read(kind, {})
-    return read(kind, read_object(body, content_type))
 
 
 def read(kind: type[A], raw: Mapping[str, Any]) -> tuple[A, tuple[str, ...]]:
@@ -41,7 +29,6 @@ def read(kind: type[A], raw: Mapping[str, Any]) -> tuple[A, tuple[str, ...]]:
         if name in refused and value is not None and value not in refused[name].neutral:
             told = refused[name].why or "Leave it out."
             raise UnsupportedParameter(f"`{name}` is not supported by this server. {told}", param=name)
-        _refuse_too_many(name, value)
     kind.refuse_within(raw)
     given = {
         name: _without_nulls(value) if name in objects and isinstance(value, dict) else value
@@ -61,30 +48,19 @@ def read(kind: type[A], raw: Mapping[str, Any]) -> tuple[A, tuple[str, ...]]:
     return request, tuple(name for name in raw if name not in known)
 
 
-def _refuse_too_many(name: str, value: Any) -> None:
-    """What no request needs, before each of it is looked at: of a union, for every member."""
-    if isinstance(value, dict) and len(value) > MOST_ENTRIES:
-        told = f"{name}: Object should have at most {MOST_ENTRIES:,} items, not {len(value):,}"
-        raise InvalidRequest(told, param=name, code="object_above_max_properties")
-    if isinstance(value, list) and value and not isinstance(value[0], int):
-        objects = (item for item in value if isinstance(item, dict))
-        within = sum(len(inner) for item in objects for inner in item.values() if isinstance(inner, list))
-        if (items := max(len(value), within)) > MOST_ITEMS:
-            where = "List" if items == len(value) else "The lists in it together"
-            told = f"{name}: {where} should have at most {MOST_ITEMS:,} items, not {items:,}"
-            raise InvalidRequest(told, param=name, code="array_above_max_length")
-
-
 def _without_nulls(given: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value is not None}
 
 
-def read_object(body: bytes, content_type: str | None) -> dict[str, Any]:
-    """A JSON object from a body. Raises `InvalidRequest` that says what is wrong with it, and 415 for another type."""
-    kind = (content_type or "application/json").partition(";")[0].strip().lower()
-    if kind != "application/json" and not kind.endswith("+json"):
+def read_object(kind: type[Asked], body: bytes, content_type: str | None) -> dict[str, Any]:
+    """A JSON object from a body, which may be missing where every field may be. Raises `InvalidRequest` that says what
+    is wrong with it, and 415 for another type."""
+    if not body and not any(field.is_required() for field in kind.model_fields.values()):
+        return {}
+    given = (content_type or "application/json").partition(";")[0].strip().lower()
+    if given != "application/json" and not given.endswith("+json"):
         error = InvalidRequest(
-            f"the content type is `{kind[:100]}`; send `application/json`", code="unsupported_media_type"
+            f"the content type is `{given[:100]}`; send `application/json`", code="unsupported_media_type"
         )
         error.status = 415
         raise error

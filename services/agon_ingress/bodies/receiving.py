@@ -10,8 +10,8 @@ from fastapi import Request
 
 from agon.errors import InvalidRequest
 from agon_ingress.access.callers import caller_of
-from agon_ingress.bodies.fields import ignored_header, parse
-from agon_ingress.bodies.limits import check
+from agon_ingress.bodies.fields import ignored_header, read, read_object
+from agon_ingress.bodies.limits import check, refuse_too_many
 from agon_ingress.bodies.policy import Asked
 from agon_ingress.settings import IngressSettings
 
@@ -41,7 +41,9 @@ def takes(kind: type[Asked]) -> Callable[[Handler], Handler]:
 
 async def receive(request: Request, kind: type[A], settings: IngressSettings) -> Received[A]:
     """Read a request. Raises `InvalidRequest`, `UnsupportedParameter` or `TooLarge`."""
-    asked, ignored = parse(kind, await body(request, settings.body_timeout), request.headers.get("content-type"))
+    raw = read_object(kind, await body(request, settings.body_timeout), request.headers.get("content-type"))
+    refuse_too_many(raw, settings)
+    asked, ignored = read(kind, raw)
     check(asked, settings)
     limit = patience(request.headers.get(TIMEOUT_HEADER), settings.default_deadline, settings.longest_deadline)
     return Received(asked, ignored_header(ignored), limit)

@@ -9,6 +9,7 @@ from unit.agon_ingress.offline import TOOL, offline, post
 
 CHAT, TEXT, VECTOR, ITEMS = "/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses"
 SAID = {"role": "user", "content": "Hi"}
+PART = {"type": "text", "text": "a"}
 TAKEN = 503  # all is in order, and Kafka is away
 
 
@@ -42,6 +43,12 @@ def named(count: int) -> list[dict[str, Any]]:
         ("max_n", TEXT, lambda size: {"model": "m", "prompt": "Hi", "n": size}, "n"),
         ("max_inputs", TEXT, lambda size: {"model": "m", "prompt": ["Hi"] * size}, "prompt"),
         ("max_inputs", VECTOR, lambda size: {"model": "e", "input": ["Hi"] * size}, "input"),
+        ("max_items", CHAT, lambda size: {"model": "m", "messages": [SAID] * size}, "messages"),
+        ("max_items", CHAT, lambda size: {"model": "m", "messages": [
+            {"role": "user", "content": [PART] * half} for half in (1, size - 1)]}, "messages"),
+        ("max_items", ITEMS, lambda size: {"model": "m", "input": [SAID] * size}, "input"),
+        ("max_entries", CHAT, lambda size: {"model": "m", "messages": [SAID], "logit_bias": {
+            str(number): 1 for number in range(size)}}, "logit_bias"),
         ("max_schema_depth", CHAT, lambda size: {"model": "m", "messages": [SAID], "tools": [tool(nested(size))]},
          "tools[0].function.parameters"),
         ("max_schema_depth", CHAT, lambda size: {"model": "m", "messages": [SAID], "guided_json": nested(size)},
@@ -56,6 +63,10 @@ async def test_the_bound_is_taken_and_one_beyond_is_refused(setting: str, path: 
     told = await post(app, path, body(4))
     assert (told.status, told.error["param"]) == (400, param)
     assert "3" in told.error["message"]
+
+
+async def test_token_ids_are_as_many_as_the_body_holds() -> None:
+    assert (await post(offline(max_items=3), TEXT, {"model": "m", "prompt": [1] * 9})).status == TAKEN
 
 
 async def test_the_body_is_measured_in_bytes() -> None:
